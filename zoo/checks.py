@@ -1,0 +1,120 @@
+"""Checks of what a user passes in: each error says what happened, what was expected and how to mend it."""
+
+import numpy as np
+
+
+def first_examples(x):
+    """The examples to check before training: all of an array, the first batch of a data set.
+
+    Args:
+        x: Array, tensor, `tf.data.Dataset`, or anything else that `fit` takes.
+
+    Returns:
+        Array, or None where a look would use up what `x` yields.
+    """
+    if hasattr(x, "take"):
+        if hasattr(x, "element_spec"):
+            x = next(iter(x.take(1)), None)
+            if x is None:
+                raise ValueError("The data set is empty. Expected at least one batch: is it smaller than a batch?")
+    if isinstance(x, (tuple, list)) and len(x) == 1:
+        x = x[0]
+    return np.asarray(x) if hasattr(x, "shape") else None
+
+
+def check_examples(examples, shape):
+    """Checks examples against the input of the networks.
+
+    Args:
+        examples: Array (rows, *shape), or (rows, updates, *shape).
+        shape: Shape of one example; three axes are an image, whose values lie in [-1, 1].
+
+    Raises:
+        ValueError: If shape, range or finiteness is not as expected.
+    """
+    expected = ", ".join(map(str, shape))
+    kind = "images" if len(shape) == 3 else "examples"
+    if examples.shape[1:] != tuple(shape) and examples.shape[2:] != tuple(shape):
+        raise ValueError(
+            f"The {kind} do not fit the networks. Expected shape (batch, {expected}). Received: {examples.shape}. "
+            + _shape_advice(examples.shape[1:], shape)
+        )
+    if not np.issubdtype(examples.dtype, np.floating):
+        raise ValueError(
+            f"The {kind} must be floating point numbers. Received: dtype {examples.dtype}. "
+            "Convert them: `images.astype('float32') / 127.5 - 1` for 8-bit images."
+        )
+    bad = examples.size - np.count_nonzero(np.isfinite(examples))
+    if bad:
+        raise ValueError(
+            f"The {kind} hold {bad} values that are NaN or infinite, of {examples.size}. Expected finite numbers. "
+            "Remove or repair those rows before training."
+        )
+    low, high = examples.min(), examples.max()
+    if kind == "images" and (low < -1 - 1e-3 or high > 1 + 1e-3):
+        raise ValueError(
+            "The images must lie in [-1, 1] because the generator ends in tanh. "
+            f"Received: min={low:g}, max={high:g}. Divide by 127.5 and subtract 1 if they are 8-bit."
+        )
+
+
+def check_pair(generator, judge, judge_name):
+    """Checks that a generator maps latents to what a discriminator or critic takes, and that it answers a score.
+
+    Args:
+        generator: Built `keras.Model` from (batch, latent_dim).
+        judge: Built `keras.Model` from examples to scores.
+        judge_name: What messages call it, such as "critic".
+
+    Raises:
+        ValueError: If the shapes do not fit, or a network has no fixed shapes yet.
+    """
+    for name, network in (("generator", generator), (judge_name, judge)):
+        if not hasattr(network, "input_shape") or not hasattr(network, "output_shape"):
+            raise ValueError(
+                f"The {name} has no fixed input and output shape. Expected a functional or sequential `keras.Model` "
+                f"that starts with `keras.Input(...)`. Received: {network!r}."
+            )
+    if len(generator.input_shape) != 2 or generator.input_shape[1] is None:
+        raise ValueError(
+            "The generator must take latents of shape (batch, latent_dim). "
+            f"Received: input shape {generator.input_shape}. Start it with `keras.Input((latent_dim,))`."
+        )
+    if generator.output_shape[1:] != judge.input_shape[1:]:
+        raise ValueError(
+            f"The generator's output must be the {judge_name}'s input. Received: output shape "
+            f"{generator.output_shape}, input shape {judge.input_shape}. Build both for the same example shape."
+        )
+    if judge.output_shape[-1] != 1:
+        raise ValueError(
+            f"The {judge_name} must end in one value per example (or per patch): shape (batch, ..., 1). "
+            f"Received: output shape {judge.output_shape}. End it with `Dense(1)` and no activation."
+        )
+
+
+def check_choice(name, value, choices):
+    """Checks that `value` is one of `choices`.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}. Received: {value!r}.")
+
+
+def check_positive(name, value):
+    """Checks that `value` is a whole number of 1 or more.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"`{name}` must be a whole number of at least 1. Received: {value!r}.")
+
+
+def _shape_advice(received, expected):
+    if len(received) == len(expected) - 1:
+        return "Add the missing axis, for example `images[..., None]` for grey images."
+    if len(received) == len(expected) and received[:-1] == tuple(expected[:-1]):
+        return "Convert the channels, or build the networks for them."
+    return "Resize the data, or build the networks for its shape."

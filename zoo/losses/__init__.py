@@ -1,0 +1,1 @@
+"""Objectives as plain functions: tensors in, one value per example out."""

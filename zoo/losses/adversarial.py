@@ -1,0 +1,119 @@
+"""Adversarial objectives: one value per example, in float32, whatever the networks compute in.
+
+`real` and `fake` are what a discriminator (logits) or a critic (scores) says of real and of generated examples,
+of shape (batch, ...): values beyond the batch axis, as those of a patch critic, are averaged.
+"""
+
+import tensorflow as tf
+from keras import ops
+
+
+def _per_example(scores):
+    scores = ops.cast(scores, "float32")
+    return ops.mean(ops.reshape(scores, (ops.shape(scores)[0], -1)), axis=1)
+
+
+def discriminator_cross_entropy(real, fake):
+    """What the discriminator minimises: -log D(x) - log(1 - D(G(z))).
+
+    Goodfellow et al. 2014, equation 1, with the sign turned round.
+
+    Args:
+        real: Logits of real examples, (batch, ...).
+        fake: Logits of generated examples, (batch, ...).
+
+    Returns:
+        Tensor of shape (batch,), float32, at least 0; 2 log 2 where the discriminator cannot tell.
+
+    Example:
+        >>> discriminator_cross_entropy(ops.zeros((1, 1)), ops.zeros((1, 1)))  # [1.386]
+    """
+    return _per_example(ops.softplus(-ops.cast(real, "float32"))) + _per_example(
+        ops.softplus(ops.cast(fake, "float32"))
+    )
+
+
+def minimax_generator(fake):
+    """What the minimax generator minimises: log(1 - D(G(z))).
+
+    Goodfellow et al. 2014, equation 1. Its gradient vanishes where the discriminator wins.
+
+    Args:
+        fake: Logits of generated examples, (batch, ...).
+
+    Returns:
+        Tensor of shape (batch,), float32, at most 0.
+    """
+    return -_per_example(ops.softplus(ops.cast(fake, "float32")))
+
+
+def non_saturating_generator(fake):
+    """What the non-saturating generator minimises: -log D(G(z)).
+
+    Goodfellow et al. 2014, section 3: the same fixed point as the minimax loss, with a gradient where it is needed.
+
+    Args:
+        fake: Logits of generated examples, (batch, ...).
+
+    Returns:
+        Tensor of shape (batch,), float32, at least 0.
+    """
+    return _per_example(ops.softplus(-ops.cast(fake, "float32")))
+
+
+def wasserstein_critic(real, fake):
+    """What the critic minimises: f(G(z)) - f(x), so that its negative estimates the Wasserstein-1 distance.
+
+    Arjovsky et al. 2017, equation 3 and algorithm 1.
+
+    Args:
+        real: Scores of real examples, (batch, ...).
+        fake: Scores of generated examples, (batch, ...).
+
+    Returns:
+        Tensor of shape (batch,), float32.
+    """
+    return _per_example(fake) - _per_example(real)
+
+
+def wasserstein_generator(fake):
+    """What the generator minimises: -f(G(z)).
+
+    Arjovsky et al. 2017, algorithm 1.
+
+    Args:
+        fake: Scores of generated examples, (batch, ...).
+
+    Returns:
+        Tensor of shape (batch,), float32.
+    """
+    return -_per_example(fake)
+
+
+def gradient_penalty(critic, real, fake, mix):
+    """The two-sided penalty (|grad f(x^)|_2 - 1)^2 at x^ = mix * real + (1 - mix) * fake.
+
+    Gulrajani et al. 2017, equation 3. The norm is taken in float32 over all axes but the first, and is safe at
+    zero: there the penalty is 1 and its gradient 0, not NaN. The critic must treat examples one by one, so batch
+    normalisation has no place in it.
+
+    Args:
+        critic: Function of (batch, ...) examples that returns scores (batch, ...).
+        real: Real examples, (batch, ...).
+        fake: Generated examples, of the same shape.
+        mix: Weights of the real examples, uniform in [0, 1), (batch,).
+
+    Returns:
+        Tensor of shape (batch,), float32, at least 0.
+
+    Example:
+        >>> gradient_penalty(lambda x: 3.0 * x, ops.zeros((1, 1)), ops.ones((1, 1)), ops.ones((1,)))  # [4.0]
+    """
+    mix = ops.reshape(mix, (-1,) + (1,) * (len(real.shape) - 1))
+    between = fake + mix * (real - fake)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(between)
+        scores = ops.sum(_per_example(critic(between)))
+    gradient = ops.cast(tape.gradient(scores, between), "float32")
+    squared = ops.sum(ops.square(gradient), axis=list(range(1, len(gradient.shape))))
+    return ops.square(ops.sqrt(ops.maximum(squared, 1e-12)) - 1.0)

@@ -1,0 +1,115 @@
+"""What every model that maps latents to examples offers: seeded samples, and signatures that serve them."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+
+def shares(examples, num_updates, example_shape):
+    """The examples of each of the updates that one training step makes of a discriminator or critic.
+
+    Args:
+        examples: (rows, *example_shape): every update sees all of them; or (rows, num_updates, *example_shape):
+            each update sees its own, as the papers' algorithms have it.
+        num_updates: Number of updates.
+        example_shape: Shape of one example.
+
+    Returns:
+        List of `num_updates` tensors (rows, *example_shape).
+    """
+    if len(examples.shape) == len(example_shape) + 1:
+        return [examples] * num_updates
+    if examples.shape[1] != num_updates:
+        raise ValueError(
+            f"Examples of shape (batch, updates, {', '.join(map(str, example_shape))}) must have one entry for each "
+            f"of the {num_updates} updates in a step. Received: shape {tuple(examples.shape)}."
+        )
+    return [examples[:, update] for update in range(num_updates)]
+
+
+def averaged(generator, decay):
+    """The network to sample from: a copy that will hold the moving average, or the generator itself.
+
+    Args:
+        generator: Built `keras.Model`.
+        decay: Decay of the average in [0, 1), or None for no average.
+
+    Returns:
+        `keras.Model` with the weights of `generator`.
+    """
+    if decay is None:
+        return generator
+    if not 0 <= decay < 1:
+        raise ValueError(f"`generator_ema` must be a decay in [0, 1), such as 0.999, or None. Received: {decay!r}.")
+    average = keras.models.clone_model(generator)
+    average.set_weights(generator.get_weights())
+    average.trainable = False
+    return average
+
+
+def latents_of(keys, latent_dim):
+    """One standard normal latent per key, the same at any place in a batch and in any process.
+
+    Args:
+        keys: int tensor (rows, 2): seed and number of the draw.
+        latent_dim: Length of a latent.
+
+    Returns:
+        float32 tensor (rows, latent_dim).
+    """
+    return tf.map_fn(
+        lambda key: tf.random.stateless_normal((latent_dim,), seed=key, alg="philox"),
+        tf.convert_to_tensor(keys),
+        fn_output_signature=tf.TensorSpec((latent_dim,), tf.float32),
+    )
+
+
+def generate(network, num_samples, seed=0, batch_size=256):
+    """Samples of a generator.
+
+    Args:
+        network: `keras.Model` from (batch, latent_dim) to examples.
+        num_samples: Number of samples, at least 1.
+        seed: Whole number; the same seed gives the same samples, and the first n of a larger draw are those of a
+            draw of n.
+        batch_size: Samples drawn at a time.
+
+    Returns:
+        float32 array (num_samples, *example_shape).
+    """
+    if num_samples < 1:
+        raise ValueError(f"`num_samples` must be at least 1. Received: {num_samples}.")
+    latent_dim = network.input_shape[1]
+    keys = np.stack([np.full(num_samples, seed, "int64"), np.arange(num_samples, dtype="int64")], axis=1)
+    latents = tf.function(latents_of)(keys, latent_dim)
+    batches = [
+        ops.convert_to_numpy(network(latents[start : start + batch_size], training=False)).astype("float32")
+        for start in range(0, num_samples, batch_size)
+    ]
+    return np.concatenate(batches)
+
+
+def signatures(network):
+    """What is served: `serving_default` takes latents, `sample` one int64 seed per row.
+
+    Args:
+        network: `keras.Model` from (batch, latent_dim) to examples.
+
+    Returns:
+        {signature: (function of named tensors that returns named tensors, {input: `tf.TensorSpec`})}. Row r of
+        `sample` is `generate(1, seed=seed[r])`.
+    """
+    latent_dim = network.input_shape[1]
+    output = "images" if len(network.output_shape) == 4 else "points"
+
+    def from_latents(latents):
+        return {output: tf.cast(network(latents, training=False), tf.float32)}
+
+    def from_seeds(seed):
+        return from_latents(latents_of(tf.stack([seed, tf.zeros_like(seed)], axis=1), latent_dim))
+
+    return {
+        "serving_default": (from_latents, {"latents": tf.TensorSpec((None, latent_dim), tf.float32)}),
+        "sample": (from_seeds, {"seed": tf.TensorSpec((None,), tf.int64)}),
+    }

@@ -1,0 +1,168 @@
+"""WGAN: Wasserstein GAN with weight clipping (Arjovsky, Chintala, Bottou 2017)."""
+
+from functools import partial
+
+import keras
+from keras import ops
+
+from zoo.checks import check_pair, check_positive
+from zoo.losses.adversarial import wasserstein_critic, wasserstein_generator
+from zoo.models import sampling
+from zoo.training import TrainStepModel, minimize, update_average, update_each
+
+
+@keras.saving.register_keras_serializable("zoo")
+class WGAN(TrainStepModel):
+    """Generator and critic, the critic kept Lipschitz by clipping its weights (Arjovsky et al. 2017, algorithm 1).
+
+    The critic minimises f(G(z)) - f(x), so that -`critic_loss` estimates a multiple of the Wasserstein-1 distance;
+    after each update its weights are clipped to [-clip, clip]. The generator minimises -f(G(z)).
+
+    Args:
+        generator: `keras.Model` from latents (batch, latent_dim) to examples.
+        critic: `keras.Model` from examples to scores (batch, 1), no activation at the end.
+        critic_steps: Critic updates per generator update.
+        clip: Bound on the absolute value of each weight of the critic, above 0.
+        long_critic_phases: As in the authors' code, train the critic 100 times instead of `critic_steps` for each
+            of the first 25 generator updates and for every 500th. The steps of such a phase update the critic only.
+        generator_ema: Decay of a moving average of the generator, in [0, 1), which is then what `generate` and
+            `export` use; None for none.
+        seed: Seed of all random draws in training, a whole number.
+
+    Examples to `fit` have shape (batch, *example_shape), images in [-1, 1]; each critic update sees the whole batch
+    with fresh latents. With (batch, critic_steps, *example_shape), each sees its own, as in the paper.
+
+    Raises:
+        ValueError: If the networks do not fit each other or an argument is out of range.
+
+    Example:
+        model = WGAN(mlp_generator((2,)), mlp_critic((2,)))
+        model.compile()
+        model.fit(points, batch_size=64, epochs=20)
+    """
+
+    terms = ("critic_loss", "generator_loss")
+    optimizer_networks = {"critic_optimizer": "critic", "generator_optimizer": "generator"}
+
+    def __init__(
+        self,
+        generator,
+        critic,
+        *,
+        critic_steps=5,
+        clip=0.01,
+        long_critic_phases=False,
+        generator_ema=None,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(seed=seed, **kwargs)
+        check_pair(generator, critic, "critic")
+        check_positive("critic_steps", critic_steps)
+        if clip <= 0:
+            raise ValueError(f"`clip` must be above 0, such as 0.01. Received: {clip}.")
+        self.generator, self.critic = generator, critic
+        self.critic_steps = critic_steps
+        self.clip = clip
+        self.long_critic_phases = long_critic_phases
+        self.generator_ema = generator_ema
+        self.sampler = sampling.averaged(generator, generator_ema)
+        self.example_shape = critic.input_shape[1:]
+
+    def compile(self, critic_optimizer=None, generator_optimizer=None, **execution):
+        """Sets the optimizers; the default for both is the paper's RMSprop(5e-5).
+
+        Args:
+            critic_optimizer: Keras optimizer or its name.
+            generator_optimizer: Keras optimizer or its name.
+            **execution: `run_eagerly`, `steps_per_execution`, `jit_compile` as in `keras.Model.compile`.
+        """
+        if self.long_critic_phases and execution.get("steps_per_execution", 1) != 1:
+            raise ValueError(
+                "`long_critic_phases` chooses between two train functions step by step and needs "
+                f"`steps_per_execution=1`. Received: {execution['steps_per_execution']}."
+            )
+        optimizers = {
+            "critic_optimizer": critic_optimizer or keras.optimizers.RMSprop(5e-5),
+            "generator_optimizer": generator_optimizer or keras.optimizers.RMSprop(5e-5),
+        }
+        self.compile_optimizers(optimizers, **execution)
+
+    def critic_objective(self, examples, latents):
+        """f(G(z)) - f(x) per example."""
+        real = self.critic(examples, training=True)
+        fake = self.critic(self.generator(latents, training=True), training=True)
+        return {"critic_loss": wasserstein_critic(real, fake)}
+
+    def generator_objective(self, latents):
+        """-f(G(z)) per latent."""
+        return {"generator_loss": wasserstein_generator(self.critic(self.generator(latents, training=True)))}
+
+    def train_step(self, examples):
+        """`critic_steps` critic updates, each followed by clipping, then one of the generator."""
+        batch = self.open_batch(examples)
+        terms = self.train_critic(examples, batch)
+        terms |= minimize(
+            partial(self.generator_objective, batch.normal("generator", self.generator.input_shape[1:])),
+            self.generator.trainable_variables,
+            self.generator_optimizer,
+            batch,
+        )
+        if self.generator_ema is not None:
+            update_average(self.sampler, self.generator, self.generator_ema, self.step)
+        return self.track(batch, **terms)
+
+    def train_critic(self, examples, batch):
+        """`critic_steps` critic updates; returns the terms of the last."""
+        for update, real in enumerate(sampling.shares(examples, self.critic_steps, self.example_shape)):
+            latents = batch.normal("critic", self.generator.input_shape[1:], update)
+            terms = minimize(
+                partial(self.critic_objective, real, latents),
+                self.critic.trainable_variables,
+                self.critic_optimizer,
+                batch,
+            )
+            update_each(lambda weight: ops.clip(weight, -self.clip, self.clip), self.critic.trainable_variables)
+        return terms
+
+    def critic_only_step(self, examples):
+        """A step of a long critic phase: `critic_steps` critic updates and none of the generator."""
+        batch = self.open_batch(examples)
+        return self.track(batch, **self.train_critic(examples, batch))
+
+    def make_train_function(self, force=False):
+        """One compiled function for each kind of step; the host chooses, by the updates made so far."""
+        if self.train_function is not None and not force:
+            return self.train_function
+        full_step = self._make_function(self.train_step)
+        if not self.long_critic_phases:
+            self.train_function = full_step
+            return full_step
+        critic_only_step = self._make_function(self.critic_only_step)
+
+        def train_function(iterator):
+            return (full_step if self.generator_is_due() else critic_only_step)(iterator)
+
+        self.train_function = train_function
+        return train_function
+
+    def generator_is_due(self):
+        """Whether the next step updates the generator: always, but for all steps but the last of a long phase."""
+        generator_updates = int(self.generator_optimizer.iterations)
+        steps_of_phase = -(-100 // self.critic_steps)
+        phases_before = min(generator_updates, 25) + max(0, (generator_updates - 1) // 500)
+        steps_before = generator_updates + phases_before * (steps_of_phase - 1)
+        in_phase = generator_updates < 25 or generator_updates % 500 == 0
+        return int(self.step) - steps_before >= (steps_of_phase - 1 if in_phase else 0)
+
+    def call(self, latents, training=False):
+        """Examples (batch, *example_shape) from latents (batch, latent_dim)."""
+        return self.sampler(latents, training=training)
+
+    def generate(self, num_samples, seed=0):
+        """Samples as a float32 array (num_samples, *example_shape); the same seed gives the same samples."""
+        return sampling.generate(self.sampler, num_samples, seed)
+
+    def signatures(self):
+        """What is served: `serving_default` from latents, `sample` from one int64 seed per row."""
+        return sampling.signatures(self.sampler)

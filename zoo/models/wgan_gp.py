@@ -1,0 +1,148 @@
+"""WGAN-GP: Wasserstein GAN with gradient penalty (Gulrajani et al. 2017)."""
+
+from functools import partial
+
+import keras
+
+from zoo.checks import check_pair, check_positive
+from zoo.losses.adversarial import gradient_penalty, wasserstein_critic, wasserstein_generator
+from zoo.models import sampling
+from zoo.training import TrainStepModel, minimize, update_average
+
+
+@keras.saving.register_keras_serializable("zoo")
+class WGANGP(TrainStepModel):
+    """Generator and critic, the critic kept Lipschitz by a penalty on its gradient (Gulrajani et al. 2017).
+
+    The critic minimises f(G(z)) - f(x) + lambda (|grad f(x^)| - 1)^2 with x^ uniform on the lines between real and
+    generated examples (algorithm 1); the generator minimises -f(G(z)).
+
+    Args:
+        generator: `keras.Model` from latents (batch, latent_dim) to examples.
+        critic: `keras.Model` from examples to scores (batch, 1), without batch normalisation, which would tie the
+            examples of a batch together; layer normalisation takes its place.
+        critic_steps: Critic updates per generator update.
+        gradient_penalty_weight: Lambda in the paper; its toy examples use 0.1.
+        generator_ema: Decay of a moving average of the generator, in [0, 1), which is then what `generate` and
+            `export` use; None for none.
+        seed: Seed of all random draws in training, a whole number.
+
+    Examples to `fit` have shape (batch, *example_shape), images in [-1, 1]; each critic update sees the whole batch
+    with fresh latents. With (batch, critic_steps, *example_shape), each sees its own, as in the paper.
+
+    Raises:
+        ValueError: If the networks do not fit each other, the critic has batch normalisation, or an argument is out
+            of range.
+
+    Example:
+        model = WGANGP(dcgan_generator((28, 28, 1), norm="layer"), dcgan_critic((28, 28, 1)))
+        model.compile()
+        model.fit(images, batch_size=64, epochs=20)
+        model.generate(16, seed=0)  # (16, 28, 28, 1)
+    """
+
+    terms = ("critic_loss", "gradient_penalty", "generator_loss")
+    optimizer_networks = {"critic_optimizer": "critic", "generator_optimizer": "generator"}
+
+    def __init__(
+        self,
+        generator,
+        critic,
+        *,
+        critic_steps=5,
+        gradient_penalty_weight=10.0,
+        generator_ema=None,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(seed=seed, **kwargs)
+        check_pair(generator, critic, "critic")
+        check_no_batch_norm(critic)
+        check_positive("critic_steps", critic_steps)
+        if gradient_penalty_weight < 0:
+            raise ValueError(
+                f"`gradient_penalty_weight` must not be negative. Received: {gradient_penalty_weight}."
+            )
+        self.generator, self.critic = generator, critic
+        self.critic_steps = critic_steps
+        self.gradient_penalty_weight = gradient_penalty_weight
+        self.generator_ema = generator_ema
+        self.sampler = sampling.averaged(generator, generator_ema)
+        self.example_shape = critic.input_shape[1:]
+
+    def compile(self, critic_optimizer=None, generator_optimizer=None, **execution):
+        """Sets the optimizers; the default for both is the paper's Adam(1e-4, beta_1=0, beta_2=0.9).
+
+        Args:
+            critic_optimizer: Keras optimizer or its name.
+            generator_optimizer: Keras optimizer or its name.
+            **execution: `run_eagerly`, `steps_per_execution`, `jit_compile` as in `keras.Model.compile`.
+        """
+        optimizers = {
+            "critic_optimizer": critic_optimizer or keras.optimizers.Adam(1e-4, beta_1=0.0, beta_2=0.9),
+            "generator_optimizer": generator_optimizer or keras.optimizers.Adam(1e-4, beta_1=0.0, beta_2=0.9),
+        }
+        self.compile_optimizers(optimizers, **execution)
+
+    def critic_objective(self, examples, latents, mix):
+        """f(G(z)) - f(x) and the weighted penalty, per example."""
+        critic = partial(self.critic, training=True)
+        fake = self.generator(latents, training=True)
+        penalty = gradient_penalty(critic, examples, fake, mix)
+        return {
+            "critic_loss": wasserstein_critic(critic(examples), critic(fake)),
+            "gradient_penalty": self.gradient_penalty_weight * penalty,
+        }
+
+    def generator_objective(self, latents):
+        """-f(G(z)) per latent."""
+        fake = self.critic(self.generator(latents, training=True), training=True)
+        return {"generator_loss": wasserstein_generator(fake)}
+
+    def train_step(self, examples):
+        """`critic_steps` critic updates, then one of the generator."""
+        batch = self.open_batch(examples)
+        latent_shape = self.generator.input_shape[1:]
+        for update, real in enumerate(sampling.shares(examples, self.critic_steps, self.example_shape)):
+            latents = batch.normal("critic", latent_shape, update)
+            mix = batch.uniform("mix", update=update)
+            critic = minimize(
+                partial(self.critic_objective, real, latents, mix),
+                self.critic.trainable_variables,
+                self.critic_optimizer,
+                batch,
+            )
+        generator = minimize(
+            partial(self.generator_objective, batch.normal("generator", latent_shape)),
+            self.generator.trainable_variables,
+            self.generator_optimizer,
+            batch,
+        )
+        if self.generator_ema is not None:
+            update_average(self.sampler, self.generator, self.generator_ema, self.step)
+        return self.track(batch, **critic, **generator)
+
+    def call(self, latents, training=False):
+        """Examples (batch, *example_shape) from latents (batch, latent_dim)."""
+        return self.sampler(latents, training=training)
+
+    def generate(self, num_samples, seed=0):
+        """Samples as a float32 array (num_samples, *example_shape); the same seed gives the same samples."""
+        return sampling.generate(self.sampler, num_samples, seed)
+
+    def signatures(self):
+        """What is served: `serving_default` from latents, `sample` from one int64 seed per row."""
+        return sampling.signatures(self.sampler)
+
+
+def check_no_batch_norm(network):
+    """Refuses batch normalisation, also in nested networks, for a critic under a gradient penalty."""
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            raise ValueError(
+                "The critic must have no batch normalisation: the gradient penalty is defined example by example "
+                f"(Gulrajani et al. 2017, section 4). Received: layer {layer.name!r}. "
+                "Use layer normalisation, as `dcgan_critic` does."
+            )
+        if isinstance(layer, keras.Model):
+            check_no_batch_norm(layer)

@@ -1,0 +1,119 @@
+"""Convolutional generator, discriminator and critic of DCGAN (Radford, Metz, Chintala 2016), for any image size."""
+
+import keras
+from keras import layers
+
+from zoo.checks import check_choice
+
+
+def dcgan_generator(image_shape, latent_dim=128, filters=64, norm="batch"):
+    """Latents to images: a projection, then strided transposed convolutions, ReLU inside and tanh at the end.
+
+    Args:
+        image_shape: (height, width, channels); height and width are multiples of 4.
+        latent_dim: Length of a latent.
+        filters: Channels before the last convolution; twice as many at each coarser level.
+        norm: "batch" as in DCGAN, "layer" (over height, width and channels), which keeps examples apart and so
+            gives the same weights on any number of replicas, or None.
+
+    Returns:
+        `keras.Model` from (batch, latent_dim) to images (batch, *image_shape) in [-1, 1].
+
+    Raises:
+        ValueError: If a size is not a multiple of 4.
+
+    Example:
+        dcgan_generator((28, 28, 1), latent_dim=128)
+    """
+    height, width, channels, levels = _levels(image_shape)
+    widths = [filters * 2**level for level in reversed(range(levels))]
+    height, width = height >> levels, width >> levels
+    inputs = keras.Input((latent_dim,))
+    x = layers.Dense(height * width * widths[0], use_bias=norm is None, kernel_initializer=_start())(inputs)
+    x = layers.ReLU()(_norm(norm, layers.Reshape((height, width, widths[0]))(x)))
+    for count in widths[1:]:
+        x = layers.Conv2DTranspose(
+            count, 4, strides=2, padding="same", use_bias=norm is None, kernel_initializer=_start()
+        )(x)
+        x = layers.ReLU()(_norm(norm, x))
+    x = layers.Conv2DTranspose(channels, 4, strides=2, padding="same", kernel_initializer=_start())(x)
+    outputs = layers.Activation("tanh", dtype="float32")(x)
+    return keras.Model(inputs, outputs, name="generator")
+
+
+def dcgan_discriminator(image_shape, filters=64, norm="batch"):
+    """Images to one logit: strided convolutions, LeakyReLU(0.2), a norm after all but the first.
+
+    Args:
+        image_shape: (height, width, channels); height and width are multiples of 4.
+        filters: Channels of the first convolution, doubled at each coarser level.
+        norm: "batch" as in DCGAN, "layer" (over height, width and channels), or None.
+
+    Returns:
+        `keras.Model` from images (batch, *image_shape) to (batch, 1).
+
+    Raises:
+        ValueError: If a size is not a multiple of 4.
+    """
+    return _judge(image_shape, filters, norm, "discriminator")
+
+
+def dcgan_critic(image_shape, filters=64):
+    """The discriminator with layer normalisation, as WGAN-GP has it (Gulrajani et al. 2017, section 4).
+
+    Args:
+        image_shape: (height, width, channels); height and width are multiples of 4.
+        filters: Channels of the first convolution, doubled at each coarser level.
+
+    Returns:
+        `keras.Model` from images (batch, *image_shape) to scores (batch, 1).
+
+    Raises:
+        ValueError: If a size is not a multiple of 4.
+    """
+    return _judge(image_shape, filters, "layer", "critic")
+
+
+def _judge(image_shape, filters, norm, name):
+    height, width, channels, levels = _levels(image_shape)
+    inputs = keras.Input((height, width, channels))
+    x = inputs
+    for level in range(levels):
+        normed = norm if level > 0 else None
+        x = layers.Conv2D(
+            filters * 2**level,
+            4,
+            strides=2,
+            padding="same",
+            use_bias=normed is None,
+            kernel_initializer=_start(),
+        )(x)
+        x = layers.LeakyReLU(0.2)(_norm(normed, x))
+    outputs = layers.Dense(1, kernel_initializer=_start(), dtype="float32")(layers.Flatten()(x))
+    return keras.Model(inputs, outputs, name=name)
+
+
+def _levels(image_shape):
+    """Height, width, channels, and how often the sizes are halved: while even and above 7, at least once."""
+    if len(image_shape) != 3 or any(size % 4 or size < 4 for size in image_shape[:2]):
+        raise ValueError(
+            "`image_shape` must be (height, width, channels) with height and width multiples of 4, because each "
+            f"level halves them. Received: {tuple(image_shape)}. Resize or pad the images, for example to 28 or 32."
+        )
+    height, width, channels = image_shape
+    levels = 1
+    while all((size >> levels) % 2 == 0 and (size >> levels) > 7 for size in (height, width)):
+        levels += 1
+    return height, width, channels, levels
+
+
+def _start():
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def _norm(norm, x):
+    check_choice("norm", norm, ("batch", "layer", None))
+    if norm == "batch":
+        return layers.BatchNormalization(momentum=0.9)(x)
+    # One group over all channels: layer normalisation over height, width and channels, with a gain per channel.
+    return layers.GroupNormalization(groups=1, epsilon=1e-5)(x) if norm == "layer" else x

@@ -1,0 +1,54 @@
+"""Multilayer perceptrons for vectors, such as two-dimensional points."""
+
+import keras
+from keras import layers
+
+
+def mlp_generator(example_shape, latent_dim=2, hidden=(128, 128, 128)):
+    """Perceptron from latents to vectors, ReLU inside, linear at the end.
+
+    The networks of the WGAN-GP authors' toy examples, which are 512 wide.
+
+    Args:
+        example_shape: Shape of one example: (dim,).
+        latent_dim: Length of a latent.
+        hidden: Width of each hidden layer.
+
+    Returns:
+        `keras.Model` from (batch, latent_dim) to (batch, *example_shape).
+
+    Example:
+        mlp_generator((2,), hidden=(512, 512, 512))
+    """
+    return _mlp((latent_dim,), hidden, _dim(example_shape), "generator")
+
+
+def mlp_critic(example_shape, hidden=(128, 128, 128)):
+    """Perceptron from vectors to one score, ReLU inside, linear at the end; also a discriminator's logit.
+
+    Args:
+        example_shape: Shape of one example: (dim,).
+        hidden: Width of each hidden layer.
+
+    Returns:
+        `keras.Model` from (batch, *example_shape) to (batch, 1).
+    """
+    return _mlp((_dim(example_shape),), hidden, 1, "critic")
+
+
+def _dim(example_shape):
+    if len(example_shape) != 1:
+        raise ValueError(
+            f"A perceptron takes vectors: `example_shape` must be (dim,). Received: {tuple(example_shape)}. "
+            "For images, use `dcgan_generator` and `dcgan_critic`."
+        )
+    return example_shape[0]
+
+
+def _mlp(input_shape, hidden, units, name):
+    inputs = keras.Input(input_shape)
+    x = inputs
+    for width in hidden:
+        x = layers.Dense(width, activation="relu", kernel_initializer="he_uniform")(x)
+    outputs = layers.Dense(units, dtype="float32")(x)
+    return keras.Model(inputs, outputs, name=name)
