@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from zoo import random
 from zoo.checks import check_examples, first_examples
 
 
@@ -58,11 +59,11 @@ class GlobalBatch:
         Returns:
             float32 tensor (num_rows, *shape).
         """
-        return self._rows(tf.random.stateless_normal, stream, shape, update)
+        return self._rows(random.normal, stream, shape, update)
 
     def uniform(self, stream, shape=(), update=0):
-        """Uniform numbers in [0, 1) for these rows; arguments and result as of `normal`."""
-        return self._rows(tf.random.stateless_uniform, stream, shape, update)
+        """Uniform numbers in (0, 1) for these rows; arguments and result as of `normal`."""
+        return self._rows(random.uniform, stream, shape, update)
 
     def mean(self, values):
         """This replica's share of the mean over all rows: shares add up to the mean, as Keras adds up gradients.
@@ -77,7 +78,7 @@ class GlobalBatch:
 
     def _rows(self, draw, stream, shape, update):
         key = zlib.crc32(f"{self.seed}/{stream}/{update}".encode()) & 0x7FFFFFFF
-        numbers = draw((self.size, *shape), seed=tf.stack([key, self.step]), alg="philox")
+        numbers = draw((self.size, *shape), seed=tf.stack([key, self.step]))
         return numbers if self.num_replicas == 1 else numbers[self.start : self.start + self.num_rows]
 
 
@@ -286,6 +287,9 @@ class TrainStepModel(keras.Model):
     def from_config(cls, config, custom_objects=None):
         """Makes the model of a `get_config`."""
         return cls(**keras.saving.deserialize_keras_object(config, custom_objects=custom_objects))
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing is left to build; Keras would draw a batch here, and fail on uneven ones and on several workers."""
 
     def fit(self, x=None, *args, callbacks=None, **kwargs):
         """`keras.Model.fit`, after a look at the examples, and stopped by `StopOnNonFinite`.

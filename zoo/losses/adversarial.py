@@ -101,7 +101,7 @@ def gradient_penalty(critic, real, fake, mix):
         critic: Function of (batch, ...) examples that returns scores (batch, ...).
         real: Real examples, (batch, ...).
         fake: Generated examples, of the same shape.
-        mix: Weights of the real examples, uniform in [0, 1), (batch,).
+        mix: Weights of the real examples, uniform in (0, 1), (batch,).
 
     Returns:
         Tensor of shape (batch,), float32, at least 0.

@@ -5,6 +5,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from zoo import random
+
 
 def shares(examples, num_updates, example_shape):
     """The examples of each of the updates that one training step makes of a discriminator or critic.
@@ -59,7 +61,7 @@ def latents_of(keys, latent_dim):
         float32 tensor (rows, latent_dim).
     """
     return tf.map_fn(
-        lambda key: tf.random.stateless_normal((latent_dim,), seed=key, alg="philox"),
+        lambda key: random.normal((latent_dim,), seed=key),
         tf.convert_to_tensor(keys),
         fn_output_signature=tf.TensorSpec((latent_dim,), tf.float32),
     )

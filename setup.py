@@ -1,0 +1,36 @@
+"""Packaging of Zoo. Bounds are what was tested; constraints.txt pins the tested set."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="zoo-models",
+    version=re.search(r'__version__ = "(.+)"', (HERE / "zoo" / "__init__.py").read_text()).group(1),
+    description="Generative, optimal-transport and vision models as Keras classes that train, resume and serve",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["zoo", "zoo.*", "recipes"]),
+    python_requires=">=3.11,<3.14",
+    install_requires=[
+        "tensorflow>=2.21,<2.22",
+        "keras>=3.15,<3.16",
+        "numpy>=2.1,<3",
+        "scipy>=1.14,<2",
+        "scikit-learn>=1.6,<2",
+        "pillow>=11,<14",
+        "matplotlib>=3.9,<4",
+        "tensorboard>=2.19,<3",
+        "tensorflow-serving-api>=2.19,<3",
+        "tyro>=1.0,<2",
+    ],
+    extras_require={
+        "test": ["pytest>=8,<10", "ruff>=0.14,<0.18", "POT>=0.9.5,<0.10"],
+        "datasets": ["tensorflow-datasets>=4.9,<5"],
+        "benchmark": ["torch>=2.6,<3"],
+    },
+)

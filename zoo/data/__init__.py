@@ -1,0 +1,14 @@
+"""Data by name, or from a folder of images, as `tf.data` pipelines whose order can be resumed.
+
+    from zoo import data
+
+    source = data.load("digits", split="train")
+    batches = source.batches(64, seed=0)
+
+Importing this package does not import TensorFlow.
+"""
+
+from zoo.data.loading import load, names
+from zoo.data.source import Source
+
+__all__ = ["Source", "load", "names"]

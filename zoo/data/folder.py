@@ -1,0 +1,232 @@
+"""A folder of images: listing, checking and reading the files."""
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from zoo.data.source import Source, centre_box
+from zoo.data.splits import SPLITS, held_out
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+_MANY = 2000
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+
+
+class Pictures:
+    """Image files of one split, read one at a time.
+
+    Args:
+        paths: List of `Path`.
+        shape: (height, width, channels) that each is brought to.
+    """
+
+    def __init__(self, paths, shape):
+        """Keeps the paths; reads nothing yet."""
+        self.paths = paths
+        self.shape = (len(paths), *shape)
+
+    def __len__(self):
+        """Number of files."""
+        return len(self.paths)
+
+    def read(self, row):
+        """The image in row `row`, as a uint8 array (height, width, channels).
+
+        Raises:
+            ValueError: If the file can no longer be read; the message names it.
+        """
+        path = self.paths[int(row)]
+        _, height, width, channels = self.shape
+        try:
+            return read_picture(path, (height, width), channels)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ValueError(f"The image {path} could be read before and now cannot be: {error}.") from error
+
+
+def load(path, split, image_size=None, channels=None):
+    """The images of a folder, every file checked.
+
+    Args:
+        path: `Path` of the folder.
+        split: "train" or "test".
+        image_size: (height, width) or None.
+        channels: 1, 3 or None.
+
+    Returns:
+        `Source`.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError, PermissionError: If the folder cannot be listed.
+        ValueError: If it holds no images, damaged ones, or ones of several sizes and `image_size` is None.
+    """
+    own_splits = all((path / name).is_dir() for name in SPLITS)
+    parts = {name: _list(path / name) for name in SPLITS} if own_splits else {"all": _list(path)}
+    every = [file for files in parts.values() for file in files]
+    found = _check(path, every)
+    if image_size is None:
+        image_size = _common_size(path, every, found)
+    if channels is None:
+        channels = 1 if all(picture.grey for picture in found) else 3
+    class_names = _class_names(path, parts, own_splits)
+    if own_splits:
+        files, note = parts[split], f"its own {split} split"
+    else:
+        rows = np.flatnonzero(held_out(len(every)) == (split == "test"))
+        files, note = [every[row] for row in rows], f"{split} split, a fixed tenth held out for tests"
+    labels = None if class_names is None else [class_names.index(file.parent.name) for file in files]
+    return Source(
+        path.resolve().name,
+        Pictures(files, (*image_size, channels)),
+        labels=labels,
+        num_classes=None if class_names is None else len(class_names),
+        class_names=class_names,
+        origin=f"the image folder {path}, {note}",
+    )
+
+
+def read_picture(path, size, channels):
+    """One image file, turned as its EXIF data say, cut to the aspect ratio of `size` and resized to it.
+
+    Args:
+        path: `Path` of the file.
+        size: (height, width).
+        channels: 1 or 3.
+
+    Returns:
+        uint8 array (height, width, channels).
+    """
+    from PIL import Image, ImageOps
+
+    mode = "L" if channels == 1 else "RGB"
+    height, width = size
+    with Image.open(path) as image:
+        # A JPEG that is far too large is decoded at a fraction of its size, at least four times the wanted.
+        image.draft(None, (4 * max(size), 4 * max(size)))
+        image = _opaque(ImageOps.exif_transpose(image)).convert(mode)
+    if image.size != (width, height):
+        box = centre_box((image.height, image.width), size)
+        image = image.crop(box).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(height, width, channels)
+
+
+def _opaque(image):
+    """An image over white where it is transparent, and with 8 bits where it has 16."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype("uint8"))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image
+
+
+class _Found(NamedTuple):
+    size: tuple | None
+    grey: bool = False
+    error: str | None = None
+
+
+@cache
+def _inspect(path, num_bytes, changed):
+    """Size and kind of an image that is decoded once; cached as long as the file stays the same."""
+    from PIL import Image
+
+    if num_bytes == 0:
+        return _Found(None, error="the file is empty")
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if image.getexif().get(0x0112) in _SIDEWAYS:
+                width, height = height, width
+            grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
+            # All of a JPEG's data are read, at a fraction of the cost of all its pixels.
+            image.draft(None, (1, 1))
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return _Found(None, error=str(error))
+    return _Found((height, width), grey)
+
+
+def _check(folder, paths):
+    """Inspects all files, several at a time; raises if any is damaged."""
+
+    def inspect(path):
+        try:
+            status = path.stat()
+        except OSError as error:
+            return _Found(None, error=str(error))
+        return _inspect(path, status.st_size, status.st_mtime_ns)
+
+    many = len(paths) >= _MANY
+    found = []
+    with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 2)) as pool:
+        for picture in pool.map(inspect, paths):
+            found.append(picture)
+            if many and (len(found) % _MANY == 0 or len(found) == len(paths)):
+                end = "\n" if len(found) == len(paths) or not sys.stderr.isatty() else "\r"
+                print(
+                    f"Checked {len(found)} of {len(paths)} images in {folder}",
+                    end=end,
+                    file=sys.stderr,
+                    flush=True,
+                )
+    damaged = [f"{path} ({it.error})" for path, it in zip(paths, found, strict=True) if it.error]
+    if damaged:
+        more = f"; and {len(damaged) - 5} more" if len(damaged) > 5 else ""
+        raise ValueError(
+            f"{len(damaged)} of {len(paths)} images cannot be decoded: {'; '.join(damaged[:5])}{more}. "
+            "Expected whole JPEG, PNG, BMP or GIF files. Replace or remove them."
+        )
+    return found
+
+
+def _common_size(folder, paths, found):
+    first = found[0].size
+    for path, picture in zip(paths, found, strict=True):
+        if picture.size != first:
+            raise ValueError(
+                f"The images in {folder} differ in size: {paths[0]} has {first[0]} x {first[1]} pixels "
+                f"(height x width), {path} has {picture.size[0]} x {picture.size[1]}. "
+                "Give `image_size` to bring them all to one size."
+            )
+    return first
+
+
+def _list(folder):
+    if not folder.exists():
+        raise FileNotFoundError(f"The folder {folder} does not exist. Expected a folder of images.")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file. Expected a folder: give the one that holds it.")
+
+    def refuse(error):
+        raise PermissionError(
+            f"The folder {error.filename} cannot be read: {error.strerror}. Change its permissions."
+        ) from error
+
+    paths, others = [], 0
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        images = [name for name in files if name.lower().endswith(EXTENSIONS) and not name.startswith(".")]
+        paths += [Path(parent, name) for name in images]
+        others += len(files) - len(images)
+    if not paths:
+        raise ValueError(
+            f"The folder {folder} holds no images. Expected files that end in {', '.join(EXTENSIONS)}, there "
+            f"or in folders below. Received: {others} other files. Check the path."
+        )
+    return sorted(paths, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _class_names(folder, parts, own_splits):
+    """Sorted names of the sub-folders if every file lies exactly one level deep, else None."""
+    roots = {name: folder / name if own_splits else folder for name in parts}
+    relative = [file.relative_to(roots[name]) for name, files in parts.items() for file in files]
+    if any(len(path.parts) != 2 for path in relative):
+        return None
+    return sorted({path.parts[0] for path in relative})

@@ -1,0 +1,87 @@
+"""How a generator of a data set is judged: the metrics that fit the data, always at the same sample sizes."""
+
+import numpy as np
+
+MODE_SAMPLES = 2500
+WASSERSTEIN_SAMPLES = 1000
+IMAGE_SAMPLES = 5000
+
+
+class Evaluator:
+    """Metrics of generated examples against a data set.
+
+    Points: modes found, share of high quality and KL to uniform modes among 2,500 samples (protocol of PacGAN), where
+    the set has modes; exact Wasserstein-2 distance of 1,000 samples to 1,000 held-out points.
+    Labelled images: Fréchet distance in the features of a small classifier trained on the set. The real images are
+    two disjoint halves: generated images are compared with the first, and the second half, equally large, gives the
+    distance that real images have.
+
+    Args:
+        train: `zoo.data.Source` that the generator learns from.
+        test: `zoo.data.Source` of held-out examples.
+        cache_dir: Where the classifier is kept, or None for the user's cache.
+    """
+
+    def __init__(self, train, test, cache_dir=None):
+        self.train, self.test, self.cache_dir = train, test, cache_dir
+        self._extractor = None
+
+    @property
+    def headline(self):
+        """Name of the metric to report first, or None where the data allow none."""
+        if not self.train.is_images:
+            return "modes_found" if self.train.modes is not None else "wasserstein_2"
+        return "frechet_distance" if self.train.labels is not None else None
+
+    def __call__(self, model, seed=1):
+        """Metrics of `model.generate`.
+
+        Args:
+            model: Anything with `generate(num_samples, seed)`.
+            seed: Seed of the samples.
+
+        Returns:
+            {name: number or text}; empty where the data allow no metric.
+        """
+        if not self.train.is_images:
+            return self.of_points(model.generate(MODE_SAMPLES, seed))
+        if self.train.labels is None:
+            return {}
+        return self.of_images(model.generate(len(self._halves()[0]), seed))
+
+    def of_points(self, points):
+        """Metrics of generated points (n, dim), n at least 1,000."""
+        from zoo.metrics import mode_coverage, wasserstein_2
+
+        metrics = {}
+        if self.train.modes is not None:
+            coverage = mode_coverage(points, self.train.modes, self.train.mode_std)
+            metrics = {name: coverage[name] for name in ("modes_found", "num_modes", "high_quality", "kl_to_uniform")}
+        held_out = self.test.examples(WASSERSTEIN_SAMPLES, seed=0)
+        return {**metrics, "wasserstein_2": wasserstein_2(points[:WASSERSTEIN_SAMPLES], held_out)}
+
+    def of_images(self, images):
+        """Metrics of generated images (n, height, width, channels), n as large as half of the real ones."""
+        from zoo.metrics import frechet
+
+        result = frechet(self._halves()[0], images, self.extractor())
+        return {"frechet_distance": result["value"], "frechet_label": result["label"], "num_images": len(images)}
+
+    def real_against_real(self):
+        """The metrics that real examples reach, as the generated ones are measured."""
+        if not self.train.is_images:
+            return self.of_points(self.train.examples(MODE_SAMPLES, seed=0))
+        return {} if self.train.labels is None else self.of_images(self._halves()[1])
+
+    def extractor(self):
+        """The classifier whose features are compared, trained on first use."""
+        if self._extractor is None:
+            from zoo.metrics import classifier_features
+
+            images, labels = self.train.labelled()
+            self._extractor = classifier_features(images, labels, name=self.train.name, cache_dir=self.cache_dir)
+        return self._extractor
+
+    def _halves(self):
+        images = self.train.examples(min(self.train.size, 2 * IMAGE_SAMPLES), seed=0)
+        return np.split(images[: len(images) // 2 * 2], 2)

@@ -1,0 +1,19 @@
+"""Metrics of generative models: plain functions on NumPy arrays, in float64, that know no model class."""
+
+from zoo.metrics.checks import MetricWarning
+from zoo.metrics.features import ClassifierFeatures, FeatureExtractor, classifier_features, frechet
+from zoo.metrics.frechet import frechet_distance, gaussian_frechet_distance
+from zoo.metrics.modes import mode_coverage
+from zoo.metrics.wasserstein import wasserstein_2
+
+__all__ = [
+    "ClassifierFeatures",
+    "FeatureExtractor",
+    "MetricWarning",
+    "classifier_features",
+    "frechet",
+    "frechet_distance",
+    "gaussian_frechet_distance",
+    "mode_coverage",
+    "wasserstein_2",
+]

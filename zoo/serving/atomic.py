@@ -1,0 +1,146 @@
+"""Write beside the target and rename at the end, so that nobody ever sees half a result. Standard library only."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
+
+
+@contextlib.contextmanager
+def partial_folder(parent, name):
+    """Give a new folder inside `parent` to write into, and remove what is left of it afterwards.
+
+    Its name starts with a dot, which TF Serving passes over. The folder is locked while its owner lives; folders that
+    a killed process left behind are removed here.
+
+    Args:
+        parent: Folder of the future target; made if missing.
+        name: Name of the future target, for readers of a directory listing.
+
+    Returns:
+        A context manager whose value is the path of the folder.
+
+    Raises:
+        OSError: `parent` cannot be written to.
+
+    Example:
+
+        with partial_folder(Path("exports/wgan_gp"), "3") as folder:
+            (folder / "saved_model.pb").write_bytes(data)
+            rename(folder, Path("exports/wgan_gp/3"))
+    """
+    made = not parent.exists()
+    _remove_abandoned(parent)
+    folder = parent / f".{name}.partial-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise OSError(error.errno, f"Cannot write below `{parent}` ({error.strerror}); choose another folder") from None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+        if made:
+            with contextlib.suppress(OSError):  # it holds the result, unless writing failed
+                parent.rmdir()
+
+
+def rename(folder, target):
+    """Give a finished folder its final name, safely on disk before it appears.
+
+    Args:
+        folder: Folder to rename.
+        target: Its final path, which must not exist.
+
+    Raises:
+        FileExistsError: `target` exists.
+
+    Example:
+
+        rename(Path("exports/wgan_gp/.3.partial"), Path("exports/wgan_gp/3"))
+    """
+    for path in folder.rglob("*"):
+        handle = os.open(path, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+    try:
+        if os.path.lexists(target):  # rename would replace an empty folder without a word
+            raise OSError(errno.EEXIST, "exists")
+        os.rename(folder, target)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            raise already_exists(target) from None
+        raise
+
+
+def already_exists(path):
+    """Return the error for a target that is there already.
+
+    Example:
+
+        raise already_exists(Path("exports/wgan_gp/3"))
+    """
+    return FileExistsError(f"`{path}` exists, and an export is never overwritten. Choose another path or remove it.")
+
+
+def write_text(path, text):
+    """Replace a text file in one step.
+
+    Args:
+        path: File to write.
+        text: Its new content.
+
+    Example:
+
+        write_text(Path("exports/models.config"), "model_config_list {}")
+    """
+    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
+    try:
+        with open(partial, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Hold an exclusive lock on a folder, so that two processes rewrite a file in it one after the other.
+
+    Example:
+
+        with locked(Path("exports")):
+            write_text(Path("exports/models.config"), text)
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _remove_abandoned(parent, seconds=60):
+    for folder in Path(parent).glob(".*.partial-*"):
+        with contextlib.suppress(OSError):
+            if not folder.is_dir() or time.time() - folder.stat().st_mtime < seconds:
+                continue
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while the owner lives
+                shutil.rmtree(folder)
+            finally:
+                os.close(handle)

@@ -1,0 +1,94 @@
+"""What TF Serving asks of signatures and graphs, as functions that return problems: one sentence each."""
+
+import re
+
+import tensorflow as tf
+
+DTYPES = frozenset(
+    "float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool string complex64 complex128".split()
+)
+_PYTHON_OPS = frozenset(["PyFunc", "PyFuncStateless", "EagerPyFunc"])
+_UNNAMED = {"inputs": re.compile(r"args_\d+(_\d+)?|inputs_\d+"), "outputs": re.compile(r"output_\d+")}
+
+
+def signature_problems(signatures):
+    """Check names, dtypes and shapes of signatures.
+
+    Args:
+        signatures: `{name: {"inputs": {name: (dtype, shape)}, "outputs": {name: (dtype, shape)}}}`, as
+            `zoo.serving.SavedModel.signatures`.
+
+    Returns:
+        List of sentences; empty if all is well.
+
+    Example:
+
+        signature_problems({"sample": {"inputs": {"seed": ("int64", ())}, "outputs": {}}})
+    """
+    problems = []
+    if "serving_default" not in signatures:
+        problems.append(
+            f"There is no signature `serving_default`, which clients call unless they name one; "
+            f"there are: {_names(signatures)}."
+        )
+    for name, sides in signatures.items():
+        for side, tensors in sides.items():
+            if not tensors:
+                problems.append(f"Signature `{name}` has no {side}; TF Serving needs at least one named tensor.")
+            for key, (dtype, shape) in tensors.items():
+                problem = _tensor_problem(side, key, dtype, shape)
+                if problem:
+                    problems.append(f"{side[:-1].capitalize()} `{key}` of signature `{name}` {problem}")
+    return problems
+
+
+def graph_problems(graph):
+    """Check that a graph holds nothing TF Serving cannot run: Python functions, forced XLA, custom ops.
+
+    Args:
+        graph: A `GraphDef` protocol buffer.
+
+    Returns:
+        List of sentences; empty if all is well.
+
+    Example:
+
+        graph_problems(concrete_function.graph.as_graph_def())
+    """
+    functions = graph.library.function
+    nodes = [node for nodes in (graph.node, *(f.node_def for f in functions)) for node in nodes]
+    used = {node.op for node in nodes}
+    problems = [
+        f"The graph calls Python ({op}: tf.numpy_function or tf.py_function), which no server has; use TensorFlow ops."
+        for op in sorted(used & _PYTHON_OPS)
+    ]
+    if any(item.attr["_XlaMustCompile"].b for item in (*functions, *nodes) if "_XlaMustCompile" in item.attr):
+        problems.append(
+            "The graph holds a tf.function with jit_compile=True, which TF Serving refuses because its XLA is off; "
+            "export the function without jit_compile."
+        )
+    known = {f.signature.name for f in functions}
+    custom = sorted(op for op in used - known - _PYTHON_OPS if not hasattr(tf.raw_ops, op))
+    if custom:
+        problems.append(f"The graph uses ops that are not built into TensorFlow: {_names(custom)}; replace them.")
+    return problems
+
+
+def _tensor_problem(side, key, dtype, shape):
+    if _UNNAMED[side].fullmatch(key):
+        return "has no name of its own; take inputs by keyword and return a dict of named tensors."
+    if dtype == "invalid":
+        return "has no plain dtype (DT_INVALID), as of a ragged or sparse tensor; use a dense tensor with a length."
+    if dtype not in DTYPES:
+        return f"is {dtype}, which clients cannot read; cast it to float32."
+    if shape is None:
+        return None  # any rank: the server batches along dimension 0 of what arrives
+    if not shape:
+        return "is a scalar (rank 0), which cannot be batched; give it one value per row, shape (None,)."
+    if shape[0] is not None:
+        return f"has its batch dimension fixed: shape {shape}; dimension 0 must be None."
+    return None
+
+
+def _names(names):
+    return ", ".join(f"`{name}`" for name in sorted(names)) or "none"
