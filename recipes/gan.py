@@ -1,8 +1,8 @@
 """GAN on images (the networks of DCGAN) or points.
 
-    python -m recipes.gan --data digits
-    python -m recipes.gan --data grid --epochs 30 --steps-per-epoch 1000
-    python -m recipes.gan --data mnist --generator-loss minimax
+python -m recipes.gan --data digits
+python -m recipes.gan --data grid --epochs 30 --steps-per-epoch 1000
+python -m recipes.gan --data mnist --generator-loss minimax
 """
 
 from dataclasses import dataclass

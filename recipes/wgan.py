@@ -1,8 +1,8 @@
 """WGAN with weight clipping on images (the networks of DCGAN) or points.
 
-    python -m recipes.wgan --data digits
-    python -m recipes.wgan --data grid --epochs 30 --steps-per-epoch 1000
-    python -m recipes.wgan --data mnist --long-critic-phases
+python -m recipes.wgan --data digits
+python -m recipes.wgan --data grid --epochs 30 --steps-per-epoch 1000
+python -m recipes.wgan --data mnist --long-critic-phases
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """WGAN-GP on images or points.
 
-    python -m recipes.wgan_gp --data digits
-    python -m recipes.wgan_gp --data fashion_mnist --epochs 20
-    python -m recipes.wgan_gp --data grid --epochs 30 --steps-per-epoch 1000
+python -m recipes.wgan_gp --data digits
+python -m recipes.wgan_gp --data fashion_mnist --epochs 20
+python -m recipes.wgan_gp --data grid --epochs 30 --steps-per-epoch 1000
 """
 
 from dataclasses import dataclass

@@ -52,9 +52,7 @@ WGAN_GP_TRAINS = _adversaries("critic", "gradient_penalty")
 ROWS = {
     "gan": Row(partial(_images, GAN, "discriminator"), (8, 8, 1), GAN_TRAINS),
     "gan_minimax_ema": Row(
-        partial(
-            _points, GAN, "discriminator", generator_loss="minimax", discriminator_steps=2, generator_ema=0.9
-        ),
+        partial(_points, GAN, "discriminator", generator_loss="minimax", discriminator_steps=2, generator_ema=0.9),
         (2,),
         GAN_TRAINS,
     ),

@@ -3,6 +3,7 @@
 They know no model class, only `generate`.
 """
 
+import json
 import os
 import time
 from pathlib import Path
@@ -62,6 +63,33 @@ class Evaluate(keras.callbacks.Callback):
         """Computes the metrics and puts them into `logs`."""
         if (epoch + 1) % self.every == 0:
             logs.update({name: value for name, value in self.compute(self.model).items() if _is_number(value)})
+
+
+class History(keras.callbacks.Callback):
+    """Keeps the logs of each epoch as a line of JSON; a resumed run drops lines of steps that it takes again.
+
+    Args:
+        path: File of lines such as {"epoch": 1, "step": 100, "critic_loss": -0.3}.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = Path(path)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the file with a line for this epoch, beside the old one and then in its place."""
+        step = int(self.model.step)
+        rows = [row for row in read_history(self.path) if row["step"] < step]
+        numbers = {name: float(value) for name, value in logs.items()}
+        rows.append({"epoch": epoch + 1, "step": step, **numbers})
+        new = self.path.with_name("writing-" + self.path.name)
+        new.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        os.replace(new, self.path)
+
+
+def read_history(path):
+    """The lines of a `History` file as a list of dicts; none if there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 class Checkpoint(keras.callbacks.Callback):

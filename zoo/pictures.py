@@ -18,32 +18,12 @@ def draw(examples, reference=None):
     """
     examples = np.asarray(examples)
     if examples.ndim == 4:
-        return image_grid(examples)
+        from zoo.serving import drawing
+
+        return np.asarray(drawing.draw(examples).convert("RGB"))
     if examples.ndim == 2 and examples.shape[1] == 2:
         return scatter(examples, reference)
     raise ValueError(f"Can draw images (n, height, width, channels) and points (n, 2). Received: {examples.shape}.")
-
-
-def image_grid(images, pixels=512):
-    """Images side by side in a near-square grid, small ones enlarged without smoothing.
-
-    Args:
-        images: (n, height, width, channels) in [-1, 1], 1 or 3 channels.
-        pixels: Width that small grids are enlarged to, at the least half of it.
-
-    Returns:
-        uint8 array (height, width, 3).
-    """
-    count, height, width, channels = images.shape
-    columns = int(np.ceil(np.sqrt(count)))
-    rows = -(-count // columns)
-    tiles = np.full((rows * columns, height + 1, width + 1, channels), 1.0)
-    tiles[:count, :height, :width] = np.clip(images, -1, 1)
-    grid = tiles.reshape(rows, columns, height + 1, width + 1, channels).transpose(0, 2, 1, 3, 4)
-    grid = grid.reshape(rows * (height + 1), columns * (width + 1), channels)[:-1, :-1]
-    scale = max(1, pixels // grid.shape[1])
-    grid = np.round((grid + 1) * 127.5).astype("uint8").repeat(scale, 0).repeat(scale, 1)
-    return np.broadcast_to(grid, (*grid.shape[:2], 3)).copy()
 
 
 def scatter(points, reference=None):

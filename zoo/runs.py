@@ -1,19 +1,16 @@
 """A run: one folder, one command. Strategy, data, resume, training, evaluation, figures and publishing.
 
-    run folder: config.json  versions.json  history.csv  metrics.json  model.keras
-                checkpoints/  logs/ (TensorBoard)  samples/  figures/
+run folder: config.json  versions.json  history.jsonl  metrics.json  model.keras
+            checkpoints/  logs/ (TensorBoard)  samples/  figures/
 """
 
-import csv
 import json
-import math
 import os
 import platform
 import shlex
 import sys
 import traceback
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -229,9 +226,20 @@ def open_folder(name, config, chief=True):
                 f"Different: {'; '.join(differing)}. Give another `--out`, or the stored options."
             )
     write_json(path, wanted)
-    packages = ("tensorflow", "keras", "numpy")
-    write_json(folder / "versions.json", {"python": platform.python_version(), **{p: version(p) for p in packages}})
+    write_json(folder / "versions.json", versions())
     return folder
+
+
+def versions():
+    """Versions of what a result depends on."""
+    import keras
+    import numpy
+    import tensorflow
+
+    import zoo
+
+    packages = {module.__name__: module.__version__ for module in (zoo, tensorflow, keras, numpy)}
+    return {"python": platform.python_version(), **packages}
 
 
 def restore(model, checkpoint):
@@ -253,15 +261,15 @@ def callbacks_of(config, folder, source, evaluate, budget):
     """The callbacks of one `fit`, in the order in which they see the logs, and the time budget among them."""
     import keras
 
-    from zoo.callbacks import Checkpoint, Evaluate, SampleGrid, TimeBudget
+    from zoo.callbacks import Checkpoint, Evaluate, History, SampleGrid, TimeBudget
 
     points = not source.is_images
     reference = source.examples(2500, seed=0) if points else None
     if budget is None and config.max_minutes is not None:
         budget = TimeBudget(config.max_minutes)
     callbacks = [
-        keras.callbacks.CSVLogger(folder / "history.csv", append=True),
         Evaluate(evaluate, config.evaluate_every),
+        History(folder / "history.jsonl"),
         keras.callbacks.TensorBoard(folder / "logs", write_graph=False),
         SampleGrid(
             folder / "samples",
@@ -290,7 +298,7 @@ def finish(name, config, folder, model, evaluate, steps):
     figures = evaluate(model)
     previous = read_json(folder / "metrics.json")
     metrics = {"steps": steps, **figures, **read_json(folder / "baselines.json")}
-    draw_history(folder)
+    draw_history(folder, model.terms)
     examples = model.generate(2500 if not evaluate.train.is_images else 64, seed=0)
     reference = None if evaluate.train.is_images else evaluate.train.examples(2500, seed=0)
     pictures.save(pictures.draw(examples, reference), folder / "figures" / "samples.png")
@@ -334,16 +342,15 @@ def report(metrics, headline):
     return line
 
 
-def draw_history(folder):
-    """Draws the loss curves of history.csv, if there are any."""
+def draw_history(folder, terms):
+    """Draws the loss curves of history.jsonl, if there are any."""
     from zoo import pictures
+    from zoo.callbacks import read_history
 
-    path = folder / "history.csv"
-    rows = list(csv.DictReader(path.open())) if path.exists() else []
+    rows = read_history(folder / "history.jsonl")
     if rows:
-        columns = {key: [float(row[key]) for row in rows] for key in rows[0] if key != "epoch"}
-        if all(math.isfinite(value) for values in columns.values() for value in values):
-            pictures.save(pictures.curves(columns, "epoch"), folder / "figures" / "losses.png")
+        columns = {term: [row[term] for row in rows] for term in terms}
+        pictures.save(pictures.curves(columns, "epoch"), folder / "figures" / "losses.png")
 
 
 def save_model(model, path):

@@ -259,9 +259,7 @@ class TrainStepModel(keras.Model):
         for name, attribute in self.optimizer_networks.items():
             network = getattr(self, attribute)
             optimizer = keras.optimizers.get(optimizers[name])
-            if network.compute_dtype == "float16" and not isinstance(
-                optimizer, keras.optimizers.LossScaleOptimizer
-            ):
+            if network.compute_dtype == "float16" and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
             optimizer.build(network.trainable_variables)
             setattr(self, name, optimizer)

@@ -31,9 +31,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def extractor(digits, cache):
     images, labels = digits
-    return classifier_features(
-        images[:NUM_TRAINING], labels[:NUM_TRAINING], name="digits", cache_dir=cache, epochs=8
-    )
+    return classifier_features(images[:NUM_TRAINING], labels[:NUM_TRAINING], name="digits", cache_dir=cache, epochs=8)
 
 
 def tiny(seed=0, **options):
@@ -114,9 +112,7 @@ def test_two_trainings_agree_to_the_bit_and_print_one_line(tiny_weights, capsys)
     for one, other in zip(tiny_weights, again.network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     printed = capsys.readouterr()
-    line = (
-        r"Training the feature classifier of tiny on 32 images of 16x17x3: epoch 2/2, accuracy .*%, \d+ s\n"
-    )
+    line = r"Training the feature classifier of tiny on 32 images of 16x17x3: epoch 2/2, accuracy .*%, \d+ s\n"
     assert re.fullmatch(line, printed.err) and printed.out == ""
 
 

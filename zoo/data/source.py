@@ -57,7 +57,8 @@ class Source:
     ):
         """Checks the arrays."""
         self._data = examples if hasattr(examples, "read") else _checked(name, examples, white)
-        self._is_bytes = hasattr(examples, "read") or self._data.dtype == np.uint8
+        self._is_files = hasattr(examples, "read")
+        self._is_bytes = self._is_files or self._data.dtype == np.uint8
         self._white = white
         stored = tuple(self._data.shape[1:])
         self.name = name
@@ -131,7 +132,8 @@ class Source:
         """
         import tensorflow as tf
 
-        used = self.steps_per_epoch(batch_size, group) * batch_size * (group or 1)
+        steps = self.steps_per_epoch(batch_size, group)
+        used = steps * batch_size * (group or 1)
         _check_whole("seed", seed, low=-(2**63), high=2**63 - 1)
         _check_whole("first_epoch", first_epoch, low=0, high=2**63 - 1)
 
@@ -141,10 +143,14 @@ class Source:
                 key = tf.stack([tf.constant(seed, tf.int64), epoch])
                 # Philox by name: the automatic choice depends on the device.
                 rows = tf.random.experimental.stateless_shuffle(rows, key, alg="philox")
-            return tf.data.Dataset.from_tensor_slices(rows[:used])
+            shape = (steps, batch_size) if group is None else (steps, batch_size, group)
+            return tf.data.Dataset.from_tensor_slices(tf.reshape(rows[:used], shape))
 
         rows = tf.data.Dataset.counter(first_epoch).flat_map(rows_of)
-        return self._pipeline(rows, *([group] if group else []), batch_size).prefetch(tf.data.AUTOTUNE)
+        if self._is_files:
+            rows = rows.unbatch() if group is None else rows.unbatch().unbatch()
+            return self._pipeline(rows, *([group] if group else []), batch_size).prefetch(tf.data.AUTOTUNE)
+        return self._pipeline(rows).prefetch(tf.data.AUTOTUNE)
 
     def examples(self, n=None, seed=0):
         """A fixed sample without replacement, or all examples in order.
@@ -220,7 +226,7 @@ class Source:
         """Row numbers to batches of examples, batched once for each of `batch_sizes`."""
         import tensorflow as tf
 
-        if hasattr(self._data, "read"):
+        if self._is_files:
             rows = rows.map(self._read_one, num_parallel_calls=tf.data.AUTOTUNE)
             read = tf.identity
         else:

@@ -114,18 +114,14 @@ def train(network, images, labels, seed, epochs, title):
     with tf.device("/CPU:0"):
         model = keras.Model(network.inputs, network.outputs[1], name="training")
         model.compile(
-            optimizer=keras.optimizers.Adam(
-                keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), name="adam"
-            ),
+            optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), name="adam"),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32"),
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy", dtype="float32")],
             jit_compile=False,
         )
         for epoch in range(epochs):
             order = np.random.default_rng([seed, epoch]).permutation(len(images))
-            history = model.fit(
-                images[order], labels[order], batch_size=BATCH_SIZE, shuffle=False, verbose=0
-            ).history
+            history = model.fit(images[order], labels[order], batch_size=BATCH_SIZE, shuffle=False, verbose=0).history
             accuracy, seconds = history["accuracy"][-1], time.perf_counter() - start
             line = f"{title}: epoch {epoch + 1}/{epochs}, accuracy {accuracy:.1%}, {seconds:.0f} s"
             show_progress(line, last=epoch + 1 == epochs)

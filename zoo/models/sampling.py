@@ -67,6 +67,9 @@ def latents_of(keys, latent_dim):
     )
 
 
+_compiled_latents_of = tf.function(latents_of, reduce_retracing=True)
+
+
 def generate(network, num_samples, seed=0, batch_size=256):
     """Samples of a generator.
 
@@ -84,7 +87,7 @@ def generate(network, num_samples, seed=0, batch_size=256):
         raise ValueError(f"`num_samples` must be at least 1. Received: {num_samples}.")
     latent_dim = network.input_shape[1]
     keys = np.stack([np.full(num_samples, seed, "int64"), np.arange(num_samples, dtype="int64")], axis=1)
-    latents = tf.function(latents_of)(keys, latent_dim)
+    latents = _compiled_latents_of(tf.constant(keys), latent_dim)
     batches = [
         ops.convert_to_numpy(network(latents[start : start + batch_size], training=False)).astype("float32")
         for start in range(0, num_samples, batch_size)

@@ -60,9 +60,7 @@ class WGANGP(TrainStepModel):
         check_no_batch_norm(critic)
         check_positive("critic_steps", critic_steps)
         if gradient_penalty_weight < 0:
-            raise ValueError(
-                f"`gradient_penalty_weight` must not be negative. Received: {gradient_penalty_weight}."
-            )
+            raise ValueError(f"`gradient_penalty_weight` must not be negative. Received: {gradient_penalty_weight}.")
         self.generator, self.critic = generator, critic
         self.critic_steps = critic_steps
         self.gradient_penalty_weight = gradient_penalty_weight
