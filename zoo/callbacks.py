@@ -50,6 +50,8 @@ class SampleGrid(keras.callbacks.Callback):
 class Evaluate(keras.callbacks.Callback):
     """Adds metrics to the logs at the end of an epoch, so that callbacks after it (TensorBoard) write them.
 
+    Texts and counts (`num_...`) are left out.
+
     Args:
         metrics: Function of the model that returns {name: number}.
         every: Evaluate each `every`-th epoch.
@@ -62,7 +64,8 @@ class Evaluate(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Computes the metrics and puts them into `logs`."""
         if (epoch + 1) % self.every == 0:
-            logs.update({name: value for name, value in self.compute(self.model).items() if _is_number(value)})
+            metrics = self.compute(self.model).items()
+            logs.update({name: value for name, value in metrics if _is_number(value) and name[:4] != "num_"})
 
 
 class History(keras.callbacks.Callback):

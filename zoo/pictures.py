@@ -62,7 +62,8 @@ def curves(columns, x_label):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 2.2 * len(columns)), dpi=100, layout="constrained")
-    for axes, (name, values) in zip(figure.subplots(len(columns), sharex=True, squeeze=False).flat, columns.items()):
+    rows = figure.subplots(len(columns), sharex=True, squeeze=False).flat
+    for axes, (name, values) in zip(rows, columns.items(), strict=True):
         axes.plot(np.arange(1, len(values) + 1), values, lw=1.2)
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)

@@ -51,7 +51,7 @@ class RunConfig:
 
 
 def main(config_class, train, arguments=None):
-    """Parses the command line and trains; a mistake of the user's ends in one message and exit code 1.
+    """Parses the command line and trains.
 
     Args:
         config_class: Dataclass of the recipe's options, a `RunConfig`.
@@ -60,9 +60,18 @@ def main(config_class, train, arguments=None):
     """
     import tyro
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    module = sys.modules[train.__module__]
-    config = tyro.cli(config_class, args=arguments, description=module.__doc__, use_underscores=False)
+    description = sys.modules[config_class.__module__].__doc__
+    start(train, tyro.cli(config_class, args=arguments, description=description))
+
+
+def start(train, config):
+    """Trains; what a user can mend ends in one message and exit code 1 instead of a stack of calls.
+
+    Args:
+        train: Function of a configuration.
+        config: The configuration.
+    """
+    import_tensorflow_quietly()
     try:
         train(config)
     except (ValueError, OSError, FloatingPointError) as error:
@@ -70,6 +79,22 @@ def main(config_class, train, arguments=None):
             traceback.print_exc()
         print(f"\nerror: {error}\n(ZOO_TRACEBACK=1 shows where it was raised.)", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def import_tensorflow_quietly():
+    """Imports TensorFlow without its start-up notices, which it prints whatever TF_CPP_MIN_LOG_LEVEL says."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def run(name, config, build, *, group=None):

@@ -1,0 +1,66 @@
+"""Shapes, ranges, normalisation and sizes of the builders' networks."""
+
+import keras
+import numpy as np
+import pytest
+
+from zoo import dcgan_critic, dcgan_discriminator, dcgan_generator, mlp_critic, mlp_generator
+
+
+@pytest.mark.parametrize("size", [(8, 8), (12, 20), (28, 28), (32, 32), (64, 64), (36, 28)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_dcgan_for_any_multiple_of_four(size, channels):
+    shape = (*size, channels)
+    images = dcgan_generator(shape, 5, 2)(np.zeros((2, 5), "float32"))
+    assert images.shape == (2, *shape) and np.abs(images).max() <= 1
+    assert dcgan_critic(shape, 2)(images).shape == (2, 1)
+    assert dcgan_discriminator(shape, 2)(images).shape == (2, 1)
+
+
+def test_dcgan_at_64_has_the_papers_levels():
+    """Radford et al. 2016, figure 1: four strided convolutions between 4x4 and 64x64; widths 64 to 512."""
+    kernels = [layer.kernel.shape for layer in dcgan_discriminator((64, 64, 3)).layers if "conv" in layer.name]
+    assert [kernel[-1] for kernel in kernels] == [64, 128, 256, 512]
+    assert all(kernel[:2] == (4, 4) for kernel in kernels)
+
+
+def test_critic_of_28_has_as_many_weights_as_counted_by_hand():
+    """4*4*1*64 + 64, 4*4*64*128 without bias, 2*128 of the norm, 7*7*128 + 1."""
+    assert dcgan_critic((28, 28, 1)).count_params() == 1088 + 131072 + 256 + 6273
+
+
+def test_layer_norm_keeps_examples_apart_and_batch_norm_does_not():
+    latents = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
+    for norm, apart in (("layer", True), (None, True), ("batch", False)):
+        network = dcgan_generator((8, 8, 1), 5, 4, norm=norm)
+        together = keras.ops.convert_to_numpy(network(latents, training=True))[0]
+        alone = keras.ops.convert_to_numpy(network(latents[:1], training=True))[0]
+        assert (np.abs(together - alone).max() < 1e-6) == apart, norm
+
+
+def test_layer_norm_is_over_height_width_and_channels():
+    """Against the formula in NumPy: mean and variance of the whole example, gain and offset 1 and 0 at the start."""
+    critic = dcgan_critic((16, 16, 1), 4)
+    norm = next(layer for layer in critic.layers if isinstance(layer, keras.layers.GroupNormalization))
+    x = np.random.default_rng(0).normal(2, 3, size=(3, *norm.input.shape[1:])).astype("float32")
+    expected = (x - x.mean((1, 2, 3), keepdims=True)) / np.sqrt(x.var((1, 2, 3), keepdims=True) + 1e-5)
+    np.testing.assert_allclose(norm(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(30, 30, 1), (28, 28), (0, 4, 1), (2, 4, 1)])
+def test_sizes_that_do_not_halve_are_refused(shape):
+    for build in (dcgan_generator, dcgan_critic, dcgan_discriminator):
+        with pytest.raises(ValueError, match="multiples of 4.*Received"):
+            build(shape)
+
+
+def test_unknown_norm_is_refused():
+    with pytest.raises(ValueError, match="`norm` must be one of 'batch', 'layer', None. Received: 'instance'"):
+        dcgan_generator((8, 8, 1), norm="instance")
+
+
+def test_mlp_shapes_and_refusal_of_images():
+    assert mlp_generator((3,), latent_dim=4, hidden=(5,))(np.zeros((2, 4), "float32")).shape == (2, 3)
+    assert mlp_critic((3,), hidden=())(np.zeros((2, 3), "float32")).shape == (2, 1)
+    with pytest.raises(ValueError, match="dcgan_generator"):
+        mlp_generator((28, 28, 1))
