@@ -84,18 +84,18 @@ class Zoo:
         return tf.reduce_mean(terms["critic_loss"]), tf.reduce_mean(terms["gradient_penalty"])
 
     def steps(self, count):
-        """Seconds of each of `count` steps of a `fit` call, after one that is not counted."""
+        """Seconds per step over `count` steps of one `fit` call, after a step that is not counted."""
         import keras
 
         times = []
         clock = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: times.append(time.perf_counter()))
-        self.model.fit(self.images, steps_per_epoch=count + 1, verbose=0, callbacks=[clock])
+        self.model.fit(self.images, steps_per_epoch=count + 1, shuffle=False, verbose=0, callbacks=[clock])
         return (times[-1] - times[0]) / count
 
     def first_step(self):
         """Seconds of a `fit` call of one step, tracing and compiling included."""
         start = time.perf_counter()
-        self.model.fit(self.images, steps_per_epoch=1, verbose=0)
+        self.model.fit(self.images, steps_per_epoch=1, shuffle=False, verbose=0)
         return time.perf_counter() - start
 
 
@@ -209,7 +209,7 @@ class Torch:
         self.critic.requires_grad_(True)
 
     def steps(self, count):
-        """Seconds of each of `count` steps, after one that is not counted."""
+        """Seconds per step over `count` steps, after a step that is not counted."""
         self.step()
         start = time.perf_counter()
         for _ in range(count):
@@ -327,7 +327,8 @@ def _hand_written_model():
 
 def work(name, threads, batch_size, problem, pipe):
     """What a contestant's process does: answer (method, arguments) with the method's result until told to stop."""
-    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "2", "OMP_NUM_THREADS": str(threads)}
+    # PyTorch's OpenMP threads spin while they wait. On a busy machine that made it eight times slower than sleeping.
+    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "2", "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
     import numpy as np
 
     contestant = make(name, threads)
@@ -368,25 +369,33 @@ def start(names, options, folder):
         arguments = (name, options.threads, options.batch_size, str(Path(folder) / "problem.npz"), other)
         context.Process(target=work, args=arguments, daemon=True).start()
         other.close()
-        pipe.recv()
+        receive(name, pipe)
         pipes[name] = pipe
     return pipes
 
 
-def ask(pipe, *message):
+def receive(name, pipe):
+    """What a contestant sends next; ends the run if it has died."""
+    try:
+        return pipe.recv()
+    except EOFError:
+        raise SystemExit(f"The contestant {name} stopped; its own message stands above.") from None
+
+
+def ask(pipes, name, *message):
     """The answer of a contestant, after it has finished."""
-    pipe.send(message)
-    return pipe.recv()
+    pipes[name].send(message)
+    return receive(name, pipes[name])
 
 
 def check(pipes):
     """Prints what each contestant computes on the shared problem; stops if they disagree."""
-    expected_count = ask(pipes["zoo"], "num_parameters")
-    expected = ask(pipes["zoo"], "check")
+    expected_count = ask(pipes, "zoo", "num_parameters")
+    expected = ask(pipes, "zoo", "check")
     print(f"Parameters: generator {expected_count[0]:,}, critic {expected_count[1]:,}")
     print(f"{'':14}{'critic loss':>14}{'penalty':>14}{'|gradient|':>14}{'difference':>14}")
-    for name, pipe in pipes.items():
-        values, count = ask(pipe, "check"), ask(pipe, "num_parameters")
+    for name in pipes:
+        values, count = ask(pipes, name, "check"), ask(pipes, name, "num_parameters")
         difference = max(abs(a - b) / max(1.0, abs(b)) for a, b in zip(values, expected, strict=True))
         print(f"{name:14}" + "".join(f"{value:14.6f}" for value in values) + f"{difference:14.1e}")
         if count != expected_count or difference > TOLERANCE:
@@ -395,15 +404,15 @@ def check(pipes):
 
 def measure(pipes, rounds, steps):
     """{name: (seconds of the first step, milliseconds per step in each round)}."""
-    first = {name: ask(pipe, "first_step") for name, pipe in pipes.items()}
-    for pipe in pipes.values():
-        ask(pipe, "steps", steps)
+    first = {name: ask(pipes, name, "first_step") for name in pipes}
+    for name in pipes:
+        ask(pipes, name, "steps", steps)
     times = {name: [] for name in pipes}
     names = list(pipes)
     for turn in range(rounds):
         # Another one begins each round, so that nobody always follows the same contestant.
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            times[name].append(1e3 * ask(pipes[name], "steps", steps))
+            times[name].append(1e3 * ask(pipes, name, "steps", steps))
     return {name: (first[name], times[name]) for name in names}
 
 
@@ -444,7 +453,7 @@ def main():
     if importlib.util.find_spec("torch") is None:
         skipped = sorted(name for name in chosen if name.startswith("torch"))
         if skipped:
-            print(f"Skipped, because PyTorch is not installed (pip install torch): {', '.join(skipped)}")
+            print(f"Skipped, because PyTorch is not installed (pip install -e '.[benchmark]'): {', '.join(skipped)}")
         chosen -= set(skipped)
     names = [name for name in CONTESTANTS if name in chosen]
 

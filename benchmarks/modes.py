@@ -48,7 +48,7 @@ class Config:
     """Data sets."""
     seeds: int = 5
     """Seeds 0 to this number less one."""
-    steps: int = 8_000
+    steps: int = 5_000
     """Generator updates."""
     batch_size: int = 256
     """Examples per update."""

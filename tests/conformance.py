@@ -57,9 +57,8 @@ ROWS = {
         GAN_TRAINS,
     ),
     # Clipping at the paper's 0.01 would move a critic that does not train: test_wgan.py looks at it.
-    "wgan": Row(partial(_images, WGAN, "critic", critic_steps=2, clip=10.0), (8, 8, 1), _adversaries("critic")),
+    "wgan": Row(partial(_points, WGAN, "critic", critic_steps=2, clip=10.0), (2,), _adversaries("critic")),
     "wgan_gp": Row(partial(_images, WGANGP, "critic", critic_steps=2, generator_ema=0.9), (8, 8, 1), WGAN_GP_TRAINS),
-    "wgan_gp_points": Row(partial(_points, WGANGP, "critic", critic_steps=2), (2,), WGAN_GP_TRAINS),
 }
 
 
@@ -109,9 +108,9 @@ def test_logs_hold_every_term_as_the_mean_over_the_epoch(row):
     assert {metric.name for metric in model.metrics} == set(model.terms)
 
 
-@pytest.mark.parametrize("rows", [8, 7])
-def test_two_replicas_equal_one(row, rows, two_replicas):
-    """The largest difference allowed, 1e-5, is the design's; seen: below 1e-6. Seven rows are split four and three."""
+def test_two_replicas_equal_one(row, two_replicas):
+    """Batches of seven rows, split four and three. The largest difference allowed, 1e-5, is the design's."""
+    rows = 7
     examples = row.examples(3 * rows)
     single = row.build()
     compile_sgd(single)
@@ -128,62 +127,57 @@ def test_two_replicas_equal_one(row, rows, two_replicas):
         np.testing.assert_allclose(double_logs[term], values, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_trains_in_a_band_around_float32(row, policy):
+def test_mixed_precision_trains_in_a_band_around_float32(row):
     """16-bit networks lose digits, not the course: within 10 % or 0.1 of float32 after the same steps."""
     logs = {}
     start = None
-    for precision in ("float32", policy):
-        keras.config.set_dtype_policy(precision)
+    for policy in ("float32", "mixed_bfloat16", "mixed_float16"):
+        keras.config.set_dtype_policy(policy)
         model = row.build()
         start = start or model.get_weights()
         model.set_weights(start)
-        # Float16 would skip its first steps, until the loss scale has come down from 2^15.
-        scaled = policy == "mixed_float16" and precision == policy
-        sgd = [keras.optimizers.SGD(0.01) for _ in row.trains]
-        model.compile(*[keras.optimizers.LossScaleOptimizer(one, initial_scale=8) if scaled else one for one in sgd])
-        logs[precision] = fit(model, row.examples(16), epochs=3).history
+        optimizers = [keras.optimizers.SGD(0.01) for _ in row.trains]
+        if policy == "mixed_float16":
+            # From its usual 2^15 the loss scale would first have to come down, by steps that change nothing.
+            optimizers = [keras.optimizers.LossScaleOptimizer(one, initial_scale=8) for one in optimizers]
+        model.compile(*optimizers)
+        logs[policy] = fit(model, row.examples(16), epochs=3).history
         assert model.generate(2).dtype == np.float32
-    for term, values in logs["float32"].items():
-        np.testing.assert_allclose(logs[policy][term], values, rtol=0.1, atol=0.1)
+    for policy in ("mixed_bfloat16", "mixed_float16"):
+        for term, values in logs["float32"].items():
+            np.testing.assert_allclose(logs[policy][term], values, rtol=0.1, atol=0.1)
 
 
-def test_keras_file_keeps_weights_slots_and_options_and_goes_on_to_the_bit(row, tmp_path):
-    examples = row.examples(16)
+def test_float16_wraps_every_optimizer_in_a_loss_scale(row):
+    keras.config.set_dtype_policy("mixed_float16")
     model = row.build()
     model.compile()
-    fit(model, examples, epochs=1)
-    model.save(tmp_path / "model.keras")
+    assert all(isinstance(getattr(model, name), keras.optimizers.LossScaleOptimizer) for name in row.trains)
+
+
+def test_files_keep_weights_slots_and_options_and_go_on_to_the_bit(row, tmp_path):
+    examples = row.examples(16)
+    whole = row.build()
+    whole.compile()
+    fit(whole, examples, epochs=1)
+    whole.save(tmp_path / "model.keras")
+    whole.save_weights(tmp_path / "model.weights.h5")
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     assert loaded.compiled
     for optimizer in row.trains:
-        assert type(getattr(loaded, optimizer)) is type(getattr(model, optimizer))
-        kept = [keras.ops.convert_to_numpy(slot) for slot in getattr(model, optimizer).variables]
+        assert type(getattr(loaded, optimizer)) is type(getattr(whole, optimizer))
+        kept = [keras.ops.convert_to_numpy(slot) for slot in getattr(whole, optimizer).variables]
         restored = [keras.ops.convert_to_numpy(slot) for slot in getattr(loaded, optimizer).variables]
         assert len(kept) > 1 and largest_difference(kept, restored) == 0
-    options = {name: value for name, value in model.get_config().items() if not isinstance(value, dict)}
+    options = {name: value for name, value in whole.get_config().items() if not isinstance(value, dict)}
     assert options and options.items() <= loaded.get_config().items()
-    for continued in (model, loaded):
-        fit(continued, examples, epochs=1)
-    assert largest_difference(weights(model), weights(loaded)) == 0
-
-
-def test_weights_file_resumes_to_the_bit(row, tmp_path):
-    examples = row.examples(16)
-    whole = row.build()
-    start = whole.get_weights()
-    whole.compile()
-    fit(whole, examples, epochs=3)
-    first = row.build()
-    first.set_weights(start)
-    first.compile()
-    fit(first, examples, epochs=1)
-    first.save_weights(tmp_path / "first.weights.h5")
     resumed = row.build()
     resumed.compile()
-    resumed.load_weights(tmp_path / "first.weights.h5")
-    fit(resumed, examples, epochs=2)
-    assert int(resumed.step) == int(whole.step) == 6
+    resumed.load_weights(tmp_path / "model.weights.h5")
+    for model in (whole, loaded, resumed):
+        fit(model, examples, epochs=1)
+        assert model.steps_taken == 4
+    assert largest_difference(weights(whole), weights(loaded)) == 0
     assert largest_difference(weights(whole), weights(resumed)) == 0
 
 
@@ -233,18 +227,19 @@ def test_generate_repeats_and_extends(row):
 
 
 def test_training_repeats_from_its_seed_and_differs_with_another(row):
-    results = {}
+    results = []
     start = None
-    for seed in (0, 0, 1):
+    for seed in (0, 1):
         model = row.build()
         start = start or model.get_weights()
-        model.set_weights(start)
         model.seed = seed
-        compile_sgd(model)
-        fit(model, row.examples(8), epochs=1)
-        results.setdefault(seed, []).append(weights(model))
-    assert largest_difference(*results[0]) == 0
-    assert largest_difference(results[0][0], results[1][0]) > 0
+        model.compile(**{name: keras.optimizers.SGD(0.01) for name in row.trains})
+        for _ in range(2 - seed):
+            model.set_weights(start)
+            fit(model, row.examples(8), epochs=1)
+            results.append(weights(model))
+    assert largest_difference(results[0], results[1]) == 0
+    assert largest_difference(results[0], results[2]) > 0
 
 
 def test_bad_examples_are_refused_with_advice(row):

@@ -81,7 +81,7 @@ class History(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the file with a line for this epoch, beside the old one and then in its place."""
-        step = int(self.model.step)
+        step = self.model.steps_taken
         rows = [row for row in read_history(self.path) if row["step"] < step]
         numbers = {name: float(value) for name, value in logs.items()}
         rows.append({"epoch": epoch + 1, "step": step, **numbers})

@@ -1,5 +1,8 @@
 """How a generator of a data set is judged: the metrics that fit the data, always at the same sample sizes."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 
 MODE_SAMPLES = 2500
@@ -19,11 +22,12 @@ class Evaluator:
     Args:
         train: `zoo.data.Source` that the generator learns from.
         test: `zoo.data.Source` of held-out examples.
-        cache_dir: Where the classifier is kept, or None for the user's cache.
+        cache_dir: Where the classifier is kept; None for $ZOO_CACHE_DIR, or else ~/.cache/zoo.
     """
 
     def __init__(self, train, test, cache_dir=None):
-        self.train, self.test, self.cache_dir = train, test, cache_dir
+        self.train, self.test = train, test
+        self.cache_dir = Path(cache_dir or os.environ.get("ZOO_CACHE_DIR") or "~/.cache/zoo").expanduser()
         self._extractor = None
 
     @property
@@ -57,6 +61,9 @@ class Evaluator:
         if self.train.modes is not None:
             coverage = mode_coverage(points, self.train.modes, self.train.mode_std)
             metrics = {name: coverage[name] for name in ("modes_found", "num_modes", "high_quality", "kl_to_uniform")}
+            if not metrics["high_quality"]:
+                # Undefined without a sample near a mode; None, since JSON has no NaN.
+                metrics["kl_to_uniform"] = None
         held_out = self.test.examples(WASSERSTEIN_SAMPLES, seed=0)
         return {**metrics, "wasserstein_2": wasserstein_2(points[:WASSERSTEIN_SAMPLES], held_out)}
 

@@ -140,7 +140,7 @@ def run(name, config, build, *, group=None):
         write_json(folder / "baselines.json", {"untrained": evaluate(model), "real": evaluate.real_against_real()})
 
     budget = callbacks = None
-    done = int(model.step)
+    done = model.steps_taken
     total = config.epochs * steps_per_epoch
     if done:
         print(f"Resuming after {done} of {total} steps." if done < total else f"All {done} steps are done already.")
@@ -158,7 +158,7 @@ def run(name, config, build, *, group=None):
             shuffle=False,
             verbose=verbosity(config.verbose),
         )
-        done = int(model.step)
+        done = model.steps_taken
     return finish(name, config, folder, model, evaluate, done)
 
 

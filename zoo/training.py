@@ -210,6 +210,11 @@ class TrainStepModel(keras.Model):
         self.built = True
 
     @property
+    def steps_taken(self):
+        """Training steps taken so far, as a Python number."""
+        return whole_number(self.step)
+
+    @property
     def metrics(self):
         """The running means of the loss terms, reset at each epoch."""
         return list(self.trackers)
@@ -332,6 +337,11 @@ class TrainStepModel(keras.Model):
         from zoo.serving import saved_model
 
         saved_model.write(self.signatures(), filepath, track=[self])
+
+
+def whole_number(variable):
+    """The value of a scalar Keras variable, on one replica or many, as a Python number."""
+    return int(tf.convert_to_tensor(variable.value))
 
 
 def _many_workers():

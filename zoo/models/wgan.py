@@ -8,7 +8,7 @@ from keras import ops
 from zoo.checks import check_pair, check_positive
 from zoo.losses.adversarial import wasserstein_critic, wasserstein_generator
 from zoo.models import sampling
-from zoo.training import TrainStepModel, minimize, update_average, update_each
+from zoo.training import TrainStepModel, minimize, update_average, update_each, whole_number
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -148,12 +148,12 @@ class WGAN(TrainStepModel):
 
     def generator_is_due(self):
         """Whether the next step updates the generator: always, but for all steps but the last of a long phase."""
-        generator_updates = int(self.generator_optimizer.iterations)
+        generator_updates = whole_number(self.generator_optimizer.iterations)
         steps_of_phase = -(-100 // self.critic_steps)
         phases_before = min(generator_updates, 25) + max(0, (generator_updates - 1) // 500)
         steps_before = generator_updates + phases_before * (steps_of_phase - 1)
         in_phase = generator_updates < 25 or generator_updates % 500 == 0
-        return int(self.step) - steps_before >= (steps_of_phase - 1 if in_phase else 0)
+        return self.steps_taken - steps_before >= (steps_of_phase - 1 if in_phase else 0)
 
     def call(self, latents, training=False):
         """Examples (batch, *example_shape) from latents (batch, latent_dim)."""

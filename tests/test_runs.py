@@ -1,0 +1,228 @@
+"""Recipes through their command lines, on settings that take seconds."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from recipes import gan, wgan, wgan_gp
+from zoo import runs
+
+ROOT = Path(__file__).parents[1]
+TINY = ["--data", "ring", "--hidden", "8", "8", "--batch-size", "16", "--steps-per-epoch", "4", "--epochs", "3"]
+
+
+def run(recipe, folder, *options):
+    runs.main(recipe.Config, recipe.train, [*TINY, "--out", str(folder), "--verbose", "silent", *options])
+
+
+def command(recipe, folder, *options):
+    return [sys.executable, "-m", f"recipes.{recipe}", *TINY, "--out", str(folder), *options]
+
+
+def checkpoint(folder):
+    """All arrays of a run's checkpoint: weights, slots, step."""
+    arrays = {}
+    with h5py.File(folder / "checkpoints" / "latest.weights.h5") as file:
+        file.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    assert len(arrays) > 10
+    return arrays
+
+
+def assert_equal_to_the_bit(one, other):
+    one, other = checkpoint(one), checkpoint(other)
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name], err_msg=name)
+
+
+def refused(capsys, recipe, folder, *options):
+    with pytest.raises(SystemExit) as stopped:
+        run(recipe, folder, *options)
+    assert stopped.value.code
+    output = capsys.readouterr()
+    return output.err + output.out
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of 12 steps without interruption."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run(wgan_gp, folder)
+    return folder
+
+
+@pytest.mark.parametrize("recipe", [gan, wgan, wgan_gp])
+def test_recipe_on_images_ends_in_a_served_model(recipe, tmp_path, capsys):
+    from zoo.serving import conformance
+
+    options = ["--data", "digits", "--filters", "4", "--epochs", "1", "--exports", str(tmp_path / "exports")]
+    run(recipe, tmp_path / "run", *options)
+    report = capsys.readouterr().out
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    label = metrics["frechet_label"]
+    assert label.startswith("FID(cnn-digits-") and f"{label} = " in report
+    assert metrics["real"]["frechet_distance"] < metrics["frechet_distance"]
+    assert metrics["real"]["frechet_label"] == metrics["untrained"]["frechet_label"] == label
+    name = recipe.__name__.split(".")[1]
+    assert metrics["export"] == str(tmp_path / "exports" / name / "1")
+    assert conformance.check(metrics["export"]) == []
+    assert name in (tmp_path / "exports" / "models.config").read_text()
+    card = json.loads((Path(metrics["export"]) / "assets.extra" / "model_card.json").read_text())
+    assert card["figures"]["frechet_label"] == label and card["data"]["name"] == "digits"
+
+
+def test_run_folder_holds_everything(finished):
+    import tensorflow as tf
+
+    names = {path.name for path in finished.iterdir()}
+    assert names == {
+        "baselines.json",
+        "checkpoints",
+        "config.json",
+        "figures",
+        "history.jsonl",
+        "logs",
+        "metrics.json",
+        "model.keras",
+        "samples",
+        "versions.json",
+    }
+    history = [json.loads(line) for line in (finished / "history.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in history] == [4, 8, 12]
+    assert {"critic_loss", "gradient_penalty", "generator_loss"} <= set(history[0])
+    for picture in ("samples/epoch-0003.png", "figures/samples.png", "figures/losses.png"):
+        with Image.open(finished / picture) as image:
+            assert np.asarray(image).std() > 1
+    tags = set()
+    for file in (finished / "logs").rglob("events*"):
+        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+            tags |= {value.tag for value in tf.compat.v1.Event.FromString(record).summary.value}
+    assert {"epoch_critic_loss", "epoch_gradient_penalty", "epoch_generator_loss", "samples"} <= tags
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert metrics["steps"] == 12 and metrics["real"]["modes_found"] == metrics["num_modes"] == 8
+    assert keras.models.load_model(finished / "model.keras").generate(2).shape == (2, 2)
+
+
+def test_same_command_on_a_finished_run_changes_no_weight(finished, capsys):
+    before = (finished / "checkpoints" / "latest.weights.h5").read_bytes()
+    run(wgan_gp, finished)
+    assert "All 12 steps are done already" in capsys.readouterr().out
+    assert (finished / "checkpoints" / "latest.weights.h5").read_bytes() == before
+
+
+def test_kill_9_and_the_same_command_again_end_bit_identical(finished, tmp_path):
+    folder = tmp_path / "run"
+    # Long epochs, so that the kill falls into the middle of one.
+    process = subprocess.Popen(command("wgan_gp", folder), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    path = folder / "checkpoints" / "latest.weights.h5"
+    while process.poll() is None and not path.exists():
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    with h5py.File(path) as file:
+        interrupted_at = int(np.array(file["vars"]["0"]))
+    assert 4 <= interrupted_at <= 12
+    subprocess.run(command("wgan_gp", folder), cwd=ROOT, check=True, capture_output=True)
+    assert_equal_to_the_bit(folder, finished)
+
+
+def test_a_spent_budget_stops_within_an_epoch_and_the_rest_ends_bit_identical(finished, tmp_path, capsys):
+    run(wgan_gp, tmp_path / "run", "--max-minutes", "0.00001")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["steps"] == 1
+    run(wgan_gp, tmp_path / "run")
+    assert "Resuming after 1 of 12 steps" in capsys.readouterr().out
+    assert_equal_to_the_bit(tmp_path / "run", finished)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert steps == [1, 4, 8, 12]
+
+
+def test_two_replicas_give_the_weights_of_one(finished, tmp_path):
+    """Adam enlarges rounding, so 1e-5 after 12 steps of the recipe's own settings."""
+    options = ["--strategy", "mirrored", "--replicas", "2"]
+    subprocess.run(command("wgan_gp", tmp_path / "run", *options), cwd=ROOT, check=True, capture_output=True)
+    one, two = checkpoint(finished), checkpoint(tmp_path / "run")
+    for name, array in one.items():
+        np.testing.assert_allclose(two[name], array, atol=1e-5, err_msg=name)
+
+
+def test_another_configuration_is_refused_with_what_differs(finished, capsys):
+    message = refused(capsys, wgan_gp, finished, "--seed", "1", "--critic-steps", "3")
+    assert "critic_steps: 5 there, 3 now; seed: 0 there, 1 now" in message
+    assert "another recipe" not in message and "--out" in message
+    message = refused(capsys, gan, finished)
+    assert "recipe: 'wgan_gp' there, 'gan' now" in message
+
+
+def test_more_epochs_go_on(finished, tmp_path):
+    import shutil
+
+    shutil.copytree(finished, tmp_path / "run")
+    run(wgan_gp, tmp_path / "run", "--epochs", "4")
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["steps"] == 16
+
+
+def test_nan_ends_with_a_message_and_keeps_the_checkpoint(finished, tmp_path, capsys):
+    """Here in the first epoch, so that no checkpoint may appear; the conformance table keeps an earlier one."""
+    folder = tmp_path / "run"
+    message = refused(capsys, wgan_gp, folder, "--learning-rate", "1e30")
+    assert "Training stopped" in message and "Traceback" not in message
+    assert not (folder / "checkpoints").exists(), "a checkpoint of a broken model was written"
+
+
+def test_a_damaged_checkpoint_is_named_and_kept(finished, tmp_path, capsys):
+    import shutil
+
+    shutil.copytree(finished, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / "latest.weights.h5"
+    path.write_bytes(path.read_bytes()[:500])
+    assert f"The checkpoint {path} cannot be loaded" in refused(capsys, wgan_gp, tmp_path / "run", "--epochs", "4")
+    assert len(path.read_bytes()) == 500
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--critic-stepz", "3"], "--critic-steps"),
+        (["--data", "fashion_mnst"], "fashion_mnist"),
+        (["--data", "no/such/folder"], "no/such/folder"),
+        (["--batch-size", "200000"], "A batch"),
+        (["--strategy", "multiworker"], "TF_CONFIG"),
+        (["--strategy", "cloud"], "multiworker"),
+        (["--data", "digits", "--image-size", "30"], "multiples of 4"),
+    ],
+)
+def test_mistakes_on_the_command_line_end_in_advice(options, message, tmp_path, capsys):
+    output = refused(capsys, wgan_gp, tmp_path / "run", *options)
+    assert message in output and "Traceback" not in output
+
+
+def test_an_export_folder_that_cannot_be_written_leaves_the_run_intact(finished, tmp_path, capsys):
+    (tmp_path / "file").write_text("not a folder")
+    message = refused(capsys, wgan_gp, finished, "--exports", str(tmp_path / "file" / "exports"))
+    assert "file" in message and "Traceback" not in message
+    assert (finished / "checkpoints" / "latest.weights.h5").exists()
+
+
+def test_batch_smaller_than_replicas():
+    with pytest.raises(ValueError, match="A batch of 1 examples cannot be split over 2 replicas"):
+        runs.check_replicas(1, 2)
+
+
+def test_help_shows_every_option_with_its_default(capsys):
+    for recipe in (gan, wgan, wgan_gp):
+        with pytest.raises(SystemExit):
+            runs.main(recipe.Config, recipe.train, ["--help"])
+        text = capsys.readouterr().out
+        for option in recipe.Config.__dataclass_fields__:
+            assert "--" + option.replace("_", "-") in text
+        assert "default: digits" in text
