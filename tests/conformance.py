@@ -256,6 +256,8 @@ def test_bad_examples_are_refused_with_advice(row):
         fit(model, bad)
     with pytest.raises(ValueError, match="floating point"):
         fit(model, (good * 0).astype("uint8"))
+    with pytest.raises(ValueError, match="examples alone"):
+        fit(model, good, y=np.zeros(4))
     if len(row.shape) == 3:
         with pytest.raises(ValueError, match=r"must lie in \[-1, 1\].*Received: min=.*max=.*Divide by 127.5"):
             fit(model, (good + 1) * 127.5)

@@ -17,7 +17,12 @@ def first_examples(x):
             x = next(iter(x.take(1)), None)
             if x is None:
                 raise ValueError("The data set is empty. Expected at least one batch: is it smaller than a batch?")
-    if isinstance(x, (tuple, list)) and len(x) == 1:
+    if isinstance(x, (tuple, list)):
+        if len(x) != 1:
+            raise ValueError(
+                f"This model learns from examples alone. Received: {len(x)} arrays per batch, as images with labels. "
+                "Drop the others: `dataset.map(lambda images, labels: images)`."
+            )
         x = x[0]
     return np.asarray(x) if hasattr(x, "shape") else None
 

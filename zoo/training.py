@@ -307,11 +307,12 @@ class TrainStepModel(keras.Model):
             `keras.callbacks.History`.
 
         Raises:
-            ValueError: If the examples have another shape than the networks, are not finite, are images outside
-                [-1, 1], or if a batch is smaller than the number of replicas.
+            ValueError: If the examples come with targets, have another shape than the networks, are not finite, are
+                images outside [-1, 1], or if a batch is smaller than the number of replicas.
             FloatingPointError: If a loss or a weight becomes NaN or infinite.
         """
-        examples = first_examples(x)
+        targets = kwargs.get("y", args[0] if args else None)
+        examples = first_examples(x if targets is None else (x, targets))
         if examples is not None and self.compiled:
             check_examples(examples, self.example_shape)
             batch_size = kwargs.get("batch_size", args[1] if len(args) > 1 else None) or 32
