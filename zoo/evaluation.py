@@ -1,6 +1,7 @@
 """How a generator of a data set is judged: the metrics that fit the data, always at the same sample sizes."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,8 @@ class Evaluator:
             from zoo.metrics import classifier_features
 
             images, labels = self.train.labelled()
-            self._extractor = classifier_features(images, labels, name=self.train.name, cache_dir=self.cache_dir)
+            name = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(self.train.name).name)
+            self._extractor = classifier_features(images, labels, name=name, cache_dir=self.cache_dir)
         return self._extractor
 
     def _halves(self):
