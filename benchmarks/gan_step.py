@@ -53,12 +53,15 @@ class Zoo:
         return model
 
     def num_parameters(self):
+        """Trainable parameters of generator and critic."""
         return self.generator.count_params(), self.critic.count_params()
 
     def weights(self):
+        """Shapes of all weights, the generator's first."""
         return [weight.shape for weight in (*self.generator.weights, *self.critic.weights)]
 
     def load(self, weights, images, batch_size):
+        """Takes over the shared weights and images."""
         import tensorflow as tf
 
         split = len(self.generator.weights)
@@ -69,6 +72,7 @@ class Zoo:
         self.images = self.images.cache().repeat().prefetch(2)
 
     def check(self, images, latents, mix):
+        """Critic loss, weighted penalty, and the norm of their gradient in the critic's weights."""
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
@@ -141,11 +145,13 @@ class Torch:
             self.generator_loss = torch.compile(self._generator_loss)
 
     def num_parameters(self):
+        """Trainable parameters of generator and critic."""
         return tuple(
             sum(weight.numel() for weight in network.parameters()) for network in (self.generator, self.critic)
         )
 
     def load(self, weights, images, batch_size):
+        """Takes over the shared weights and images."""
         import torch
 
         parameters = [*self.generator.parameters(), *self.critic.parameters()]
@@ -157,6 +163,7 @@ class Torch:
         self.num_steps = 0
 
     def check(self, images, latents, mix):
+        """Critic loss, weighted penalty, and the norm of their gradient in the critic's weights."""
         import torch
 
         images, latents = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(latents)
@@ -166,6 +173,7 @@ class Torch:
         return critic_loss.item(), penalty.item(), norm.item()
 
     def eager_penalty(self, between):
+        """The penalty by a backward pass that is recorded."""
         import torch
 
         between.requires_grad_(True)
@@ -173,6 +181,7 @@ class Torch:
         return ((gradient.flatten(1).norm(dim=1) - 1.0) ** 2).mean()
 
     def functional_penalty(self, between):
+        """The penalty by a gradient that `torch.compile` can trace."""
         import torch
 
         gradient = torch.func.grad(lambda images: self.critic(images).sum())(between)
@@ -191,6 +200,7 @@ class Torch:
         return -self.call_critic(self.call_generator(latents)).mean()
 
     def step(self):
+        """`CRITIC_STEPS` critic updates, then one of the generator."""
         import torch
 
         images = self.images[self.num_steps % len(self.images)]

@@ -9,8 +9,9 @@ import os
 import platform
 import shlex
 import sys
+import tempfile
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -125,7 +126,8 @@ def run(name, config, build, *, group=None):
     passes = train_data.steps_per_epoch(config.batch_size, group)
     steps_per_epoch = config.steps_per_epoch or passes
     check_replicas(config.batch_size, strategy.num_replicas_in_sync)
-    folder = open_folder(name, config, is_chief(strategy))
+    chief = is_chief(strategy)
+    folder = open_folder(name, config) if chief else Path(tempfile.mkdtemp(prefix="zoo-worker-"))
     print(f"{name} on {train_data.name}: {train_data.size} examples {train_data.shape} from {train_data.origin}")
     print(f"Run folder: {folder}    TensorBoard: tensorboard --logdir {folder / 'logs'}", flush=True)
 
@@ -134,8 +136,9 @@ def run(name, config, build, *, group=None):
         model = build(config, train_data.shape)
     checkpoint = folder / "checkpoints" / "latest.weights.h5"
     evaluate = Evaluator(train_data, test_data)
-    if checkpoint.exists():
-        restore(model, checkpoint)
+    written = home_of(name, config) / checkpoint.relative_to(folder)
+    if written.exists():
+        restore(model, written)
     else:
         write_json(folder / "baselines.json", {"untrained": evaluate(model), "real": evaluate.real_against_real()})
 
@@ -159,7 +162,7 @@ def run(name, config, build, *, group=None):
             verbose=verbosity(config.verbose),
         )
         done = model.steps_taken
-    return finish(name, config, folder, model, evaluate, done)
+    return finish(name, config if chief else replace(config, exports=None), folder, model, evaluate, done)
 
 
 def make_strategy(name, replicas=None):
@@ -217,13 +220,12 @@ def check_replicas(batch_size, replicas):
         )
 
 
-def open_folder(name, config, chief=True):
+def open_folder(name, config):
     """The run folder, made if need be.
 
     Args:
         name: Name of the recipe.
         config: `RunConfig`.
-        chief: Whether this process owns the folder; other workers get one of their own beside it.
 
     Returns:
         `pathlib.Path`.
@@ -231,11 +233,7 @@ def open_folder(name, config, chief=True):
     Raises:
         ValueError: If the folder holds a run whose configuration differs in what shapes the result.
     """
-    folder = config.out or Path("runs") / f"{name}-{Path(config.data).name}"
-    if not chief:
-        import tempfile
-
-        return Path(tempfile.mkdtemp(prefix="zoo-worker-"))
+    folder = home_of(name, config)
     wanted = {"recipe": name, **json.loads(json.dumps(asdict(config), default=str))}
     path = folder / "config.json"
     if path.exists():
@@ -253,6 +251,11 @@ def open_folder(name, config, chief=True):
     write_json(path, wanted)
     write_json(folder / "versions.json", versions())
     return folder
+
+
+def home_of(name, config):
+    """Where the run lives: `out`, or runs/<recipe>-<data>."""
+    return config.out or Path("runs") / f"{name}-{Path(config.data).name}"
 
 
 def versions():
