@@ -3,8 +3,9 @@
     python -m benchmarks.modes                       # the table of the README: 5 seeds
     python -m benchmarks.modes --seeds 1 --steps 2000 --models wgan_gp
 
-Every model gets the same perceptrons, batch, number of generator updates and moving average. Protocol of PacGAN (Lin et al. 2018): 2,500
-samples; high quality is within 3 standard deviations of the nearest mode; a mode counts with one such sample.
+Every model gets the same perceptrons, batch, number of generator updates and moving average. Protocol of PacGAN (Lin
+et al. 2018): 2,500 samples; high quality is within 3 standard deviations of the nearest mode; a mode counts with one
+such sample.
 """
 
 import json

@@ -43,8 +43,9 @@ class GlobalBatch:
         self.start, self.size = 0, num_rows
         if self.num_replicas > 1:
             replica = context.replica_id_in_sync_group
-            rows = tf.one_hot(replica, self.num_replicas, dtype=tf.int32) * num_rows
-            rows = context.all_reduce(tf.distribute.ReduceOp.SUM, rows)
+            # In float32, exact up to 2^24 rows: GPUs keep int32 in host memory, where their collectives do not reach.
+            rows = tf.one_hot(replica, self.num_replicas) * tf.cast(num_rows, tf.float32)
+            rows = tf.cast(context.all_reduce(tf.distribute.ReduceOp.SUM, rows), tf.int32)
             self.start = tf.reduce_sum(rows[:replica])
             self.size = tf.reduce_sum(rows)
 
@@ -159,9 +160,14 @@ class StopOnNonFinite(keras.callbacks.Callback):
     `TrainStepModel.fit` puts it before all other callbacks, so no checkpoint is written of a broken model.
     """
 
+    def on_epoch_begin(self, epoch, logs=None):
+        """Begins to count."""
+        self.tens = -1
+
     def on_train_batch_end(self, batch, logs=None):
-        """Reads the losses of every tenth step."""
-        if batch % 10 == 0:
+        """Reads the losses of every tenth step, also where one execution takes many."""
+        if batch // 10 > self.tens:
+            self.tens = batch // 10
             self._check_losses(logs, f"step {batch + 1} of the epoch")
 
     def on_epoch_end(self, epoch, logs=None):
