@@ -29,7 +29,7 @@ setup(
         "tyro>=1.0,<2",
     ],
     extras_require={
-        "test": ["pytest>=8,<10", "ruff>=0.14,<0.18", "POT>=0.9.5,<0.10"],
+        "test": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.14,<0.18", "POT>=0.9.5,<0.10"],
         "datasets": ["tensorflow-datasets>=4.9,<5"],
         "benchmark": ["torch>=2.6,<3"],
     },
