@@ -340,7 +340,7 @@ def finish(name, config, folder, model, evaluate, steps):
         else:
             card = {
                 "data": {"name": evaluate.train.name, "origin": evaluate.train.origin},
-                "command": shlex.join(["python", *sys.argv]),
+                "command": shlex.join(["python", *sys.orig_argv[1:]]),
                 "figures": figures,
                 "config": json.loads((folder / "config.json").read_text()),
             }
