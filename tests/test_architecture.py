@@ -22,7 +22,7 @@ ALLOWED = {
     "pictures": {"serving"},
     "callbacks": {"pictures"},
     "evaluation": {"metrics"},
-    "runs": {"data", "callbacks", "evaluation", "pictures", "serving"},
+    "runs": {"checks", "data", "callbacks", "evaluation", "pictures", "serving"},
 }
 
 

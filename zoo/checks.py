@@ -97,6 +97,19 @@ def check_pair(generator, judge, judge_name):
         )
 
 
+def check_replicas(rows, replicas):
+    """Checks that a batch of `rows` examples can be split over `replicas`.
+
+    Raises:
+        ValueError: If a replica would get no example.
+    """
+    if rows < replicas:
+        raise ValueError(
+            f"A batch of {rows} examples cannot be split over {replicas} replicas: each needs one or more. "
+            "Raise the batch size, or use fewer replicas."
+        )
+
+
 def check_choice(name, value, choices):
     """Checks that `value` is one of `choices`.
 

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from zoo.checks import check_replicas
+
 # May differ between the commands that continue one run: they do not change what has been trained so far.
 FREE_OPTIONS = {"epochs", "max_minutes", "out", "exports", "evaluate_every", "verbose"}
 
@@ -205,19 +207,6 @@ def is_chief(strategy):
     """Whether this process writes the run folder: the first worker, or the only one."""
     resolver = strategy.cluster_resolver
     return resolver is None or not resolver.task_type or resolver.task_id == 0
-
-
-def check_replicas(batch_size, replicas):
-    """Checks that a batch can be split.
-
-    Raises:
-        ValueError: If a replica would get no example.
-    """
-    if batch_size < replicas:
-        raise ValueError(
-            f"A batch of {batch_size} examples cannot be split over {replicas} replicas: each needs one or more. "
-            "Raise `--batch-size`, or use fewer replicas."
-        )
 
 
 def open_folder(name, config):

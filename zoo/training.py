@@ -19,7 +19,7 @@ import tensorflow as tf
 from keras import ops
 
 from zoo import random
-from zoo.checks import check_examples, first_examples
+from zoo.checks import check_examples, check_replicas, first_examples
 
 
 class GlobalBatch:
@@ -323,12 +323,7 @@ class TrainStepModel(keras.Model):
             check_examples(examples, self.example_shape)
             batch_size = kwargs.get("batch_size", args[1] if len(args) > 1 else None) or 32
             rows = min(len(examples), batch_size) if hasattr(x, "shape") else len(examples)
-            replicas = self.distribute_strategy.num_replicas_in_sync
-            if rows < replicas:
-                raise ValueError(
-                    f"A batch of {rows} examples cannot be split over {replicas} replicas: each needs one or more. "
-                    "Raise `batch_size`, or train on fewer replicas."
-                )
+            check_replicas(rows, self.distribute_strategy.num_replicas_in_sync)
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
         return super().fit(x, *args, callbacks=[StopOnNonFinite(), *callbacks], **kwargs)
 
