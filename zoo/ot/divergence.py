@@ -1,0 +1,112 @@
+"""Losses between two sets of points that are made of several transport problems."""
+
+from keras import ops
+
+from zoo.ot.costs import cost_matrix
+from zoo.ot.inputs import same_type
+from zoo.ot.sinkhorn import sinkhorn
+
+
+def sinkhorn_divergence(
+    source,
+    target,
+    epsilon,
+    source_weights=None,
+    target_weights=None,
+    *,
+    cost="squared_euclidean",
+    source_mask=None,
+    target_mask=None,
+    **options,
+):
+    """Sinkhorn divergence: entropic transport without its bias, 0 between a measure and itself.
+
+    S = OT(a, b) - OT(a, a) / 2 - OT(b, b) / 2, where OT is the `regularized_cost` of `sinkhorn` (Feydy et al. 2019,
+    equation 3). Genevay et al. 2018 print twice this. Small epsilon: the transport cost; large epsilon: half the
+    squared maximum mean discrepancy of the kernel -C.
+
+    Args:
+        source: Points, (n, d) or (batch, n, d), or whatever `cost` takes.
+        target: Points, (m, d) or (batch, m, d).
+        epsilon: Strength of the regularisation in the unit of the cost, above 0: a number or (batch,).
+        source_weights: a, (n,) or (batch, n), at least 0, summing to 1. Uniform (over the mask) by default.
+        target_weights: b, (m,) or (batch, m), likewise.
+        cost: "squared_euclidean", "euclidean", "cosine", or a symmetric function of two sets of points.
+        source_mask: True at points, False at padding, (n,) or (batch, n).
+        target_mask: The same for the targets, (m,) or (batch, m).
+        options: As `tolerance`, `max_iterations`, `epsilon_scaling`, `gradient`, `jit_compile` of `sinkhorn`.
+
+    Returns:
+        Tensor, () or (batch,), at least 0 up to rounding and the tolerance. Its gradients reach points and weights.
+
+    Raises:
+        ValueError: As `sinkhorn` and `cost_matrix`; for `marginal_penalty`, whose divergence has another term.
+
+    Example:
+        >>> sinkhorn_divergence(features(images), features(generated), epsilon=0.1)
+    """
+    if options.get("marginal_penalty") is not None:
+        raise ValueError(
+            "`sinkhorn_divergence` takes no `marginal_penalty`: between measures of different mass the divergence "
+            "has a further term (Sejourne et al. 2019). Call `sinkhorn` and take `regularized_cost`."
+        )
+
+    def value(x, y, a, b, a_mask, b_mask):
+        C = cost_matrix(x, y, cost)
+        return sinkhorn(C, epsilon, a, b, source_mask=a_mask, target_mask=b_mask, **options).regularized_cost
+
+    between = value(source, target, source_weights, target_weights, source_mask, target_mask)
+    within_source = value(source, source, source_weights, source_weights, source_mask, source_mask)
+    within_target = value(target, target, target_weights, target_weights, target_mask, target_mask)
+    divergence = between - 0.5 * (within_source + within_target)
+    if source_mask is None and target_mask is None:
+        return divergence
+    # Where one side is all padding there is nothing to compare, though the other side's own cost is not 0.
+    masks = [ops.any(ops.cast(mask, "bool"), axis=-1) for mask in (source_mask, target_mask) if mask is not None]
+    some = masks[0] if len(masks) == 1 else ops.logical_and(*masks)
+    return ops.where(some, divergence, ops.zeros_like(divergence))
+
+
+def minibatch_energy_distance(
+    source, other_source, target, other_target, epsilon=1 / 500, *, cost="cosine", max_iterations=500, **options
+):
+    """Minibatch energy distance between two distributions, from two independent batches of each.
+
+    W(X, Y) + W(X, Y') + W(X', Y) + W(X', Y') - 2 W(X, X') - 2 W(Y, Y') with W the `transport_cost` of `sinkhorn`,
+    whose plans are held fixed for gradients (Salimans et al. 2018, equation 7). Its expectation is at least 0, and 0
+    for equal distributions; a single value can be negative.
+
+    Args:
+        source: Features X, (n, d), or whatever `cost` takes; as the other three, (batch, n, d) too.
+        other_source: X', independent of X, (n, d).
+        target: Y, (n, d).
+        other_target: Y', independent of Y, (n, d).
+        epsilon: Strength of the regularisation, above 0. The paper's lambda is 1 / epsilon = 500.
+        cost: "cosine", the paper's, another name, or a function of two sets of points.
+        max_iterations: Bound of the iterations; the paper always takes 500.
+        options: Other arguments of `sinkhorn`, such as `tolerance` or `jit_compile`.
+
+    Returns:
+        Tensor, () or (batch,).
+
+    Raises:
+        ValueError: As `sinkhorn` and `cost_matrix`; or if the four batches have different shapes.
+
+    Example:
+        >>> loss = minibatch_energy_distance(critic(x), critic(x2), critic(fake), critic(fake2))
+    """
+    batches = {"source": source, "other_source": other_source, "target": target, "other_target": other_target}
+    shapes = {name: tuple(ops.convert_to_tensor(batch).shape) for name, batch in batches.items()}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"The four batches must have the same shape. Received: {shapes}. Split them in equal halves.")
+    x, x2, y, y2 = batches.values()
+    pairs = (x, y), (x, y2), (x2, y), (x2, y2), (x, x2), (y, y2)
+    costs = same_type(*(ops.convert_to_tensor(cost_matrix(*pair, cost)) for pair in pairs))
+    # One batch of six problems, six times the user's batch.
+    stacked = ops.concatenate([C[None] if len(C.shape) == 2 else C for C in costs])
+    if len(ops.convert_to_tensor(epsilon).shape) == 1:
+        epsilon = ops.tile(ops.convert_to_tensor(epsilon), [6])
+    values = sinkhorn(stacked, epsilon, max_iterations=max_iterations, **options).transport_cost
+    shape = (6,) if len(costs[0].shape) == 2 else (6, -1)
+    first, second, third, fourth, within_source, within_target = ops.unstack(ops.reshape(values, shape), 6)
+    return first + second + third + fourth - 2.0 * (within_source + within_target)

@@ -1,0 +1,121 @@
+"""Unregularised optimal transport by the inexact proximal point method."""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from zoo.checks import check_choice, check_positive
+from zoo.ot.backend import compiled, repeat
+from zoo.ot.inputs import column, constant, faults, line, prepare, raise_faults, tensors, without_lone_batch
+from zoo.ot.solvers import miss, padded, times, times_transposed
+
+
+class IPOTResult(NamedTuple):
+    """What `ipot` found; tensors without the batch axis where the cost had none.
+
+    Attributes:
+        transport_cost: <P, C>, (batch,).
+        marginal_error: sum_i |sum_j P_ij - a_i| + sum_j |sum_i P_ij - b_j|, (batch,).
+        plan: P, (batch, n, m).
+    """
+
+    transport_cost: Any
+    marginal_error: Any
+    plan: Any
+
+
+def ipot(
+    cost,
+    beta=0.5,
+    source_weights=None,
+    target_weights=None,
+    *,
+    source_mask=None,
+    target_mask=None,
+    num_iterations=50,
+    inner_iterations=1,
+    gradient="envelope",
+    jit_compile=True,
+):
+    """Unregularised optimal transport by proximal steps, each a Sinkhorn iteration from the plan before.
+
+    T <- 1; repeat: Q = exp(-C / beta) * T; delta = a / (Q sigma), sigma = b / (Q^T delta), inner_iterations times;
+    T = diag(delta) Q diag(sigma) (Xie et al. 2019, A fast proximal point method, algorithm 1). T approaches a solution
+    of the linear program whatever beta is: with random cosine costs of 32 x 32, within 0.3 % after 50 iterations.
+
+    Gradients hold the plan fixed by default: that of `transport_cost` is the plan. With `gradient="unrolled"` they
+    pass through all iterations.
+
+    Args:
+        cost: C, (n, m) or (batch, n, m), floating point. float64 is computed as such, anything else in float32.
+        beta: Step of the proximal method in the unit of the cost, above 0: a number or (batch,). Smaller converges in
+            fewer iterations. 0.5 suits cosine costs (Chen et al. 2019); for others take the mean cost or less.
+        source_weights: a, (n,) or (batch, n), at least 0, summing to 1. Uniform (over the mask) by default.
+        target_weights: b, (m,) or (batch, m), likewise.
+        source_mask: True at points, False at padding, (n,) or (batch, n). A problem where one side is all padding
+            has value 0 and gradient 0.
+        target_mask: The same for the targets, (m,) or (batch, m).
+        num_iterations: Proximal steps.
+        inner_iterations: Sinkhorn iterations in each.
+        gradient: "envelope" or "unrolled".
+        jit_compile: False leaves XLA out, as exports for TensorFlow Serving need it.
+
+    Returns:
+        `IPOTResult`.
+
+    Raises:
+        ValueError: As `sinkhorn`, with beta for epsilon.
+
+    Example:
+        >>> result = ipot(cosine(words, others), source_mask=mask, target_mask=other_mask)
+        >>> result.transport_cost  # (batch,)
+    """
+    check_choice("gradient", gradient, ("envelope", "unrolled"))
+    check_positive("num_iterations", num_iterations)
+    check_positive("inner_iterations", inner_iterations)
+    arguments = tensors(cost, beta, source_weights, target_weights, source_mask, target_mask)
+    result, wrong = _ipot(
+        arguments,
+        num_iterations=num_iterations,
+        inner_iterations=inner_iterations,
+        unrolled=gradient == "unrolled",
+        jit_compile=jit_compile,
+    )
+    raise_faults(wrong, *arguments, strength="beta", largest_exponent=LARGEST_EXPONENT)
+    return result
+
+
+# Beyond max |C| / beta of this, exp(-C / beta) falls below the smallest number of its type.
+LARGEST_EXPONENT = {"float32": 80.0, "float64": 700.0}
+
+
+@compiled
+def _ipot(arguments, *, num_iterations, inner_iterations, unrolled):
+    problem, restored = without_lone_batch(prepare(*arguments))
+    plan = proximal_plan(problem if unrolled else constant(problem), num_iterations, inner_iterations)
+    plan = plan if unrolled else ops.stop_gradient(plan)
+    transport = ops.sum(plan * problem.cost, axis=(-2, -1))
+    error = miss(problem, ops.sum(plan, axis=-1), ops.sum(plan, axis=-2))
+    wrong = faults(problem, balanced=True, largest_exponent=LARGEST_EXPONENT)
+    return restored(IPOTResult(transport, error, plan)), wrong
+
+
+def proximal_plan(problem, num_iterations, inner_iterations):
+    """T after all proximal steps, (..., n, m), 0 at padding."""
+    a, b = problem.source_weights, problem.target_weights
+    step = padded(problem, ops.exp(-problem.cost / column(problem.epsilon[..., None])))
+
+    def iteration(plan, sigma):
+        Q = step * plan
+        for _ in range(inner_iterations):
+            delta = a / filled(times(Q, sigma), problem.source_valid)
+            sigma = b / filled(times_transposed(Q, delta), problem.target_valid)
+        return column(delta) * Q * line(sigma), sigma
+
+    plan, _ = repeat(iteration, (padded(problem, ops.ones_like(problem.cost)), ops.ones_like(b)), num_iterations)
+    return plan
+
+
+def filled(sums, valid):
+    """Sums that are 0 at padding, with 1 there."""
+    return sums if valid is None else sums + (1.0 - valid)

@@ -1,0 +1,253 @@
+"""Entropic optimal transport between large sets of points, whose cost matrix is never held."""
+
+import numpy as np
+from keras import ops
+
+from zoo.checks import check_choice, check_positive
+from zoo.ot.backend import compiled, has_values
+from zoo.ot.costs import COSTS, FEW_COORDINATES, safe_sqrt, unit
+from zoo.ot.inputs import Problem, as_points, column, dtype_of, faults, line, report, tensors, weights_and_mask
+from zoo.ot.sinkhorn import SinkhornResult, negative_entropy
+from zoo.ot.solvers import miss, times, times_transposed
+
+# Entries of the cost matrix that are held at a time, unless the user says otherwise: 16 MB in float32.
+BLOCK_ENTRIES = 2**22
+
+
+def point_cloud_sinkhorn(
+    source,
+    target,
+    epsilon,
+    source_weights=None,
+    target_weights=None,
+    *,
+    cost="squared_euclidean",
+    tolerance=1e-4,
+    max_iterations=1000,
+    block_size=None,
+    jit_compile=True,
+):
+    """Entropic optimal transport between two large sets of points, in memory of n + m instead of n m.
+
+    The problem and the values of `sinkhorn`, from costs that are computed again in each iteration, some rows at a
+    time, with one exponential for each pair. Potentials are absorbed after each half iteration, which needs no log
+    domain: from the start that `zoo.ot.solvers.start` describes, none moves by more than eps log(1 / smallest weight).
+
+    Gradients hold the plan fixed (envelope theorem) and reach the points and, through `regularized_cost` and
+    `entropic_cost`, the weights.
+
+    Args:
+        source: Points x, (n, d), floating point.
+        target: Points y, (m, d).
+        epsilon: Strength of the regularisation in the unit of the cost, a number above 0.
+        source_weights: a, (n,), at least 0, summing to 1. Uniform by default.
+        target_weights: b, (m,), likewise.
+        cost: "squared_euclidean", "euclidean" or "cosine".
+        tolerance: Stop when sum_i |sum_j P_ij - a_i| is below this; 0 never stops.
+        max_iterations: Bound of the iterations.
+        block_size: Rows of the cost matrix that are held at a time; by default as many as make 16 MB in float32.
+        jit_compile: False leaves XLA out.
+
+    Returns:
+        `SinkhornResult` without a plan.
+
+    Raises:
+        ValueError: As `sinkhorn`; for costs other than the three, and for points with a batch axis.
+
+    Example:
+        >>> result = point_cloud_sinkhorn(x, y, epsilon=0.05)  # 100,000 points each
+        >>> result.transport_cost, result.converged
+    """
+    check_choice("cost", cost, tuple(COSTS))
+    check_positive("max_iterations", max_iterations)
+    source, target = as_points(source, target)
+    if len(source.shape) != 2 or None in tuple(source.shape) + tuple(target.shape):
+        raise ValueError(
+            "`point_cloud_sinkhorn` solves one problem of known size. Expected points of shape (n, d) and (m, d). "
+            f"Received: {tuple(source.shape)} and {tuple(target.shape)}. For batches use `sinkhorn`."
+        )
+    _refuse_bad_points(source=source, target=target)
+    if block_size is None:
+        block_size = max(1, BLOCK_ENTRIES // target.shape[0])
+    check_positive("block_size", block_size)
+    result, wrong, problem = _point_cloud(
+        source,
+        target,
+        *tensors(epsilon, source_weights, target_weights, tolerance, max_iterations),
+        cost=cost,
+        rows=min(block_size, source.shape[0]),
+        jit_compile=jit_compile,
+    )
+    if has_values(wrong) and np.any(ops.convert_to_numpy(wrong)):
+        report(wrong, problem, "epsilon")
+    return result
+
+
+def _refuse_bad_points(**sides):
+    for name, points in sides.items():
+        if has_values(points):
+            values = ops.convert_to_numpy(ops.stop_gradient(points))
+            bad = values.size - np.count_nonzero(np.isfinite(values))
+            if bad:
+                raise ValueError(
+                    f"`{name}` holds {bad} values that are NaN or infinite, of {values.size}. Expected finite numbers. "
+                    "Remove or repair those points."
+                )
+
+
+@compiled
+def _point_cloud(source, target, epsilon, source_weights, target_weights, tolerance, max_iterations, *, cost, rows):
+    a, _ = weights_and_mask("source", source_weights, None, source[:, 0])
+    b, _ = weights_and_mask("target", target_weights, None, target[:, 0])
+    epsilon, tolerance = ops.cast(epsilon, dtype_of(source)), ops.cast(tolerance, dtype_of(source))
+    x, y = (unit(source), unit(target)) if cost == "cosine" else (source, target)
+    problem = Problem(_largest_cost(x, y, cost), epsilon, a, b, None, None)
+    wrong = faults(problem, balanced=True)
+
+    padding = -source.shape[0] % rows
+    fixed = ops.stop_gradient(ops.pad(x, [[0, padding], [0, 0]])), ops.stop_gradient(y)
+    blocks = Blocks(*fixed, ops.stop_gradient(ops.pad(a, [[0, padding]])), ops.stop_gradient(b), epsilon, cost, rows)
+    limit = ops.where(ops.any(wrong), 0, max_iterations)
+    f, g, error, iterations = map(ops.stop_gradient, blocks.solve(tolerance, limit))
+    transport, *sums = map(ops.stop_gradient, blocks.summarise(f, g))
+    row_weights, moved, column_weights, moved_back, rows_of_plan, columns_of_plan = sums
+    f, row_weights, moved, rows_of_plan = (array[: source.shape[0]] for array in (f, row_weights, moved, rows_of_plan))
+
+    # The gradient of sum_ij W_ij ||x_i - y_j||^2 in x and y, with W = P dC / d||x - y||^2 held fixed.
+    pull = ops.sum(row_weights * ops.sum(ops.square(x), axis=-1)) + ops.sum(
+        column_weights * ops.sum(ops.square(y), axis=-1)
+    )
+    pull = pull - 2.0 * (ops.sum(x * moved) + ops.sum(y * moved_back))
+    pull = pull - ops.stop_gradient(pull)
+    regularized = ops.sum(f * a) + ops.sum(g * b) + pull
+    entropic = regularized + epsilon * (negative_entropy(a, a) + negative_entropy(b, b))
+    missed = miss(problem, rows_of_plan, columns_of_plan)
+    result = SinkhornResult(transport + pull, regularized, entropic, f, g, error < tolerance, iterations, missed)
+    return result, wrong, problem
+
+
+class Blocks:
+    """The cost matrix between two sets of points, a block of rows at a time; its kernel is made and dropped."""
+
+    def __init__(self, x, y, a, b, epsilon, cost, rows):
+        self.x, self.y, self.a, self.b, self.epsilon = x, y, a, b, epsilon
+        self.cost, self.rows = cost, rows
+        self.center = ops.mean(y, axis=0)
+        self.squares = ops.sum(ops.square(y - self.center), axis=-1)
+
+    def fold(self, body, *state):
+        """Runs body(index of the first row, squared distances, costs, *state) over all blocks."""
+
+        def step(first, *state):
+            x = self.slice(self.x, first)
+            squared = self.squared(x)
+            return first + self.rows, *body(first, squared, self.of_squared(squared), *state)
+
+        _, *state = ops.while_loop(lambda first, *_: first < self.x.shape[0], step, (ops.zeros((), "int32"), *state))
+        return state
+
+    def slice(self, array, first):
+        """The rows of a block."""
+        return ops.slice(array, (first, 0)[: len(array.shape)], (self.rows, *array.shape[1:]))
+
+    def put(self, array, first, rows):
+        """The array with the rows of a block replaced."""
+        return ops.scatter_update(array, first + ops.arange(self.rows, dtype="int32")[:, None], rows)
+
+    def squared(self, x):
+        """Squared distances of a block of points to all targets, (rows, m)."""
+        if self.y.shape[1] <= FEW_COORDINATES:
+            return sum(ops.square(column(x[:, axis]) - line(self.y[:, axis])) for axis in range(self.y.shape[1]))
+        x = x - self.center
+        squares = column(ops.sum(ops.square(x), axis=-1)) + line(self.squares)
+        return ops.relu(squares - 2.0 * ops.matmul(x, ops.transpose(self.y - self.center)))
+
+    def of_squared(self, squared):
+        """Costs of squared distances; those of the cosine cost are between features of length 1."""
+        if self.cost == "squared_euclidean":
+            return squared
+        return safe_sqrt(squared) if self.cost == "euclidean" else 0.5 * squared
+
+    def slope(self, squared):
+        """The derivative of `of_squared`, 0 where points coincide."""
+        if self.cost == "squared_euclidean":
+            return ops.ones_like(squared)
+        if self.cost == "cosine":
+            return ops.full_like(squared, 0.5)
+        return ops.where(squared > 0, 0.5 / safe_sqrt(ops.where(squared > 0, squared, 1.0)), 0.0)
+
+    def kernel(self, first, costs, f, g):
+        """exp((f_i + g_j - C_ij) / eps) of a block, (rows, m)."""
+        return ops.exp((column(self.slice(f, first)) + line(g) - costs) / self.epsilon)
+
+    def start(self):
+        """The potentials of `zoo.ot.solvers.start`."""
+        infinity = ops.full_like(self.b, float("inf"))
+
+        def nearest(first, squared, costs, f):
+            return (self.put(f, first, ops.min(ops.where(line(self.b) > 0, costs, infinity), axis=-1)),)
+
+        (f,) = self.fold(nearest, ops.zeros_like(self.a))
+
+        def reach(first, squared, costs, g):
+            f_rows, weights = column(self.slice(f, first)), column(self.slice(self.a, first))
+            return (ops.minimum(g, ops.min(ops.where(weights > 0, costs - f_rows, float("inf")), axis=0)),)
+
+        (g,) = self.fold(reach, infinity)
+        return f, g
+
+    def solve(self, tolerance, limit):
+        """(f, g, error of the source marginal before the last iteration, iterations)."""
+
+        def update(first, squared, costs, f, sums, error, g):
+            K = self.kernel(first, costs, f, g)
+            weights, row_sums = self.slice(self.a, first), times(K, self.b)
+            error = error + ops.sum(weights * ops.abs(row_sums - 1.0))
+            sums = sums + times_transposed(K, weights / row_sums)
+            f = self.put(f, first, self.slice(f, first) - self.epsilon * ops.log(row_sums))
+            return f, sums, error, g
+
+        def iteration(f, g, error, iterations):
+            nothing = ops.zeros_like(error)
+            f, sums, error, _ = self.fold(update, f, ops.zeros_like(g), nothing, g)
+            return f, g - self.epsilon * ops.log(sums), error, iterations + 1
+
+        def more(f, g, error, iterations):
+            return ops.logical_and(iterations < limit, ops.logical_not(error < tolerance))
+
+        f, g = self.start()
+        large = ops.full_like(self.epsilon, float("inf"))
+        return ops.while_loop(more, iteration, (f, g, large, ops.zeros((), "int32")))
+
+    def summarise(self, f, g):
+        """Sums of the plan P that values and gradients need, with W = P times `slope`.
+
+        Returns:
+            (<P, C>, W 1, W y, W^T 1, W^T x, P 1, P^T 1).
+        """
+
+        def add(first, squared, costs, value, row_weights, moved, column_weights, moved_back, row_sums, columns):
+            weights = self.slice(self.a, first)
+            plan = column(weights) * self.kernel(first, costs, f, g) * line(self.b)
+            W = plan * self.slope(squared)
+            x, ones = self.slice(self.x, first), ops.ones_like(weights)
+            return (
+                value + ops.sum(plan * costs),
+                self.put(row_weights, first, times(W, ops.ones_like(self.b))),
+                self.put(moved, first, ops.matmul(W, self.y)),
+                column_weights + times_transposed(W, ones),
+                moved_back + ops.matmul(ops.transpose(W), x),
+                self.put(row_sums, first, times(plan, ops.ones_like(self.b))),
+                columns + times_transposed(plan, ones),
+            )
+
+        zeros = [ops.zeros_like(array) for array in (self.epsilon, self.a, self.x, self.b, self.y, self.a, self.b)]
+        return self.fold(add, *zeros)
+
+
+def _largest_cost(x, y, cost):
+    """A bound of the costs as a matrix (1, 1), from the largest distances to the targets' mean."""
+    center = ops.mean(y, axis=0)
+    reach = [safe_sqrt(ops.max(ops.sum(ops.square(points - center), axis=-1))) for points in (x, y)]
+    bound = {"squared_euclidean": ops.square(sum(reach)), "euclidean": sum(reach), "cosine": ops.full_like(reach[0], 2)}
+    return ops.stop_gradient(bound[cost])[None, None]
