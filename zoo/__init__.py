@@ -19,7 +19,7 @@ _HOMES = {
     "dcgan_discriminator": "zoo.networks.dcgan",
     "dcgan_critic": "zoo.networks.dcgan",
 }
-_ROOMS = ("callbacks", "data", "losses", "metrics", "models", "networks", "runs", "serving", "training")
+_ROOMS = ("callbacks", "data", "losses", "metrics", "models", "networks", "ot", "runs", "serving", "training")
 
 __all__ = sorted(_HOMES)
 

@@ -2,6 +2,45 @@
 
 from zoo.ot.costs import cosine, cost_matrix, euclidean, squared_euclidean
 from zoo.ot.divergence import minibatch_energy_distance, sinkhorn_divergence
+from zoo.ot.exact import ExactResult, exact
+from zoo.ot.histograms import (
+    chi_squared,
+    earth_mover,
+    histogram_intersection,
+    js_divergence,
+    kl_divergence,
+    minkowski,
+    quadratic_form,
+    total_variation,
+)
 from zoo.ot.ipot import IPOTResult, ipot
+from zoo.ot.one_dimension import wasserstein_1d
+from zoo.ot.plans import barycentric_map
 from zoo.ot.point_clouds import point_cloud_sinkhorn
 from zoo.ot.sinkhorn import SinkhornResult, sinkhorn
+
+__all__ = [
+    "ExactResult",
+    "IPOTResult",
+    "SinkhornResult",
+    "barycentric_map",
+    "chi_squared",
+    "cosine",
+    "cost_matrix",
+    "earth_mover",
+    "euclidean",
+    "exact",
+    "histogram_intersection",
+    "ipot",
+    "js_divergence",
+    "kl_divergence",
+    "minibatch_energy_distance",
+    "minkowski",
+    "point_cloud_sinkhorn",
+    "quadratic_form",
+    "sinkhorn",
+    "sinkhorn_divergence",
+    "squared_euclidean",
+    "total_variation",
+    "wasserstein_1d",
+]

@@ -17,6 +17,7 @@ def sinkhorn_divergence(
     cost="squared_euclidean",
     source_mask=None,
     target_mask=None,
+    method="auto",
     **options,
 ):
     """Sinkhorn divergence: entropic transport without its bias, 0 between a measure and itself.
@@ -34,6 +35,7 @@ def sinkhorn_divergence(
         cost: "squared_euclidean", "euclidean", "cosine", or a symmetric function of two sets of points.
         source_mask: True at points, False at padding, (n,) or (batch, n).
         target_mask: The same for the targets, (m,) or (batch, m).
+        method: "auto" or "log", for the term between the two; the others are solved by "symmetric".
         options: As `tolerance`, `max_iterations`, `epsilon_scaling`, `gradient`, `jit_compile` of `sinkhorn`.
 
     Returns:
@@ -51,13 +53,13 @@ def sinkhorn_divergence(
             "has a further term (Sejourne et al. 2019). Call `sinkhorn` and take `regularized_cost`."
         )
 
-    def value(x, y, a, b, a_mask, b_mask):
-        C = cost_matrix(x, y, cost)
-        return sinkhorn(C, epsilon, a, b, source_mask=a_mask, target_mask=b_mask, **options).regularized_cost
+    def value(x, y, a, b, a_mask, b_mask, method):
+        masks = {"source_mask": a_mask, "target_mask": b_mask}
+        return sinkhorn(cost_matrix(x, y, cost), epsilon, a, b, method=method, **masks, **options).regularized_cost
 
-    between = value(source, target, source_weights, target_weights, source_mask, target_mask)
-    within_source = value(source, source, source_weights, source_weights, source_mask, source_mask)
-    within_target = value(target, target, target_weights, target_weights, target_mask, target_mask)
+    between = value(source, target, source_weights, target_weights, source_mask, target_mask, method)
+    within_source = value(source, source, source_weights, source_weights, source_mask, source_mask, "symmetric")
+    within_target = value(target, target, target_weights, target_weights, target_mask, target_mask, "symmetric")
     divergence = between - 0.5 * (within_source + within_target)
     if source_mask is None and target_mask is None:
         return divergence

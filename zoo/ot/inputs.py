@@ -123,7 +123,9 @@ def weights_and_mask(side, weights, mask, like):
     def fit(name, array):
         shape = tuple(array.shape)
         known = len(shape) in range(1, len(expected) + 1)
-        if not known or any(None not in pair and pair[0] != pair[1] for pair in zip(shape[::-1], expected[::-1])):
+        if not known or any(
+            None not in pair and pair[0] != pair[1] for pair in zip(shape[::-1], expected[::-1], strict=False)
+        ):
             choices = f"({expected[-1]},)" + (" or (batch, points), here " + str(expected) if len(expected) > 1 else "")
             raise ValueError(f"`{side}_{name}` must have shape {choices}. Received: shape {shape}.")
         return ops.broadcast_to(ops.cast(array, dtype_of(like)), ops.shape(like))
@@ -165,23 +167,27 @@ def refuse_empty(**shapes):
 
 
 def faults(problem, balanced, largest_exponent=LARGEST_EXPONENT):
-    """What is wrong with the values of a problem, as a vector of booleans in the order of `_message`."""
+    """What is wrong with the values of each problem: booleans (6, ...) in the order of `_message`."""
     cost, epsilon, source, target, source_valid, _ = problem
     some = ops.ones_like(epsilon) if source_valid is None else ops.max(source_valid, axis=-1)
     largest = ops.max(ops.abs(cost), axis=(-2, -1))
-    sums = ops.stack([ops.sum(source, axis=-1), ops.sum(target, axis=-1)])
-    usable = epsilon * largest_exponent[dtype_of(cost)] >= largest
-    off = ops.max(ops.where(some > 0, ops.abs(sums - 1.0), 0.0)) if balanced else 0.0 * ops.max(epsilon)
-    return ops.stack(
-        [
-            ops.logical_not(ops.all(ops.isfinite(largest))),
-            ops.logical_not(ops.minimum(ops.min(source), ops.min(target)) >= 0),
-            ops.logical_not(ops.all(ops.where(some > 0, sums, 1.0) > 0)),
-            ops.logical_not(off <= SUM_TOLERANCE),
-            ops.logical_not(ops.all(epsilon > 0)),
-            ops.logical_not(ops.all(usable)),
-        ]
-    )
+    sums = ops.where(some > 0, ops.stack([ops.sum(source, axis=-1), ops.sum(target, axis=-1)]), 1.0)
+    lowest = ops.minimum(ops.min(source, axis=-1), ops.min(target, axis=-1))
+    off = ops.max(ops.abs(sums - 1.0), axis=0) if balanced else ops.zeros_like(epsilon)
+    right = [
+        ops.all(ops.isfinite(cost), axis=(-2, -1)),
+        ops.logical_and(lowest >= 0, ops.all(ops.isfinite(sums), axis=0)),
+        ops.all(sums > 0, axis=0),
+        off <= SUM_TOLERANCE,
+        epsilon > 0,
+        epsilon * largest_exponent[dtype_of(cost)] >= largest,
+    ]
+    return ops.logical_not(ops.stack(right))
+
+
+def spoiled(values, wrong):
+    """The values (...), not a number where a problem is at fault: what a graph says instead of an error."""
+    return ops.where(ops.any(wrong, axis=0), float("nan"), values)
 
 
 def raise_faults(found, *arguments, strength="epsilon", largest_exponent=LARGEST_EXPONENT):
@@ -198,16 +204,16 @@ def raise_faults(found, *arguments, strength="epsilon", largest_exponent=LARGEST
     """
     if not has_values(found):
         return
-    found = np.asarray(ops.convert_to_numpy(found))
-    if not found.any():
+    if not np.any(ops.convert_to_numpy(found)):
         return
     report(found, prepare(*arguments), strength, largest_exponent)
 
 
 def report(found, problem, strength, largest_exponent=LARGEST_EXPONENT):
-    """Raises the first fault that was found in a problem."""
+    """Raises the first fault that was found in any problem."""
+    fault = int(np.argmax(np.reshape(ops.convert_to_numpy(found), (len(found), -1)).any(axis=1)))
     cost, epsilon, source, target = (ops.convert_to_numpy(ops.stop_gradient(array)) for array in problem[:4])
-    raise ValueError(_message(int(np.argmax(found)), cost, epsilon, source, target, strength, largest_exponent))
+    raise ValueError(_message(fault, cost, epsilon, source, target, strength, largest_exponent))
 
 
 def _message(fault, cost, epsilon, source, target, strength, largest_exponent):

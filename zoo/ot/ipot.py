@@ -6,7 +6,7 @@ from keras import ops
 
 from zoo.checks import check_choice, check_positive
 from zoo.ot.backend import compiled, repeat
-from zoo.ot.inputs import column, constant, faults, line, prepare, raise_faults, tensors, without_lone_batch
+from zoo.ot.inputs import column, constant, faults, line, prepare, raise_faults, spoiled, tensors, without_lone_batch
 from zoo.ot.solvers import miss, padded, times, times_transposed
 
 
@@ -44,7 +44,7 @@ def ipot(
     of the linear program whatever beta is: with random cosine costs of 32 x 32, within 0.3 % after 50 iterations.
 
     Gradients hold the plan fixed by default: that of `transport_cost` is the plan. With `gradient="unrolled"` they
-    pass through all iterations.
+    pass through all iterations, which are then compiled only where the caller's function is.
 
     Args:
         cost: C, (n, m) or (batch, n, m), floating point. float64 is computed as such, anything else in float32.
@@ -79,7 +79,7 @@ def ipot(
         num_iterations=num_iterations,
         inner_iterations=inner_iterations,
         unrolled=gradient == "unrolled",
-        jit_compile=jit_compile,
+        jit_compile=jit_compile and gradient == "envelope",
     )
     raise_faults(wrong, *arguments, strength="beta", largest_exponent=LARGEST_EXPONENT)
     return result
@@ -97,7 +97,7 @@ def _ipot(arguments, *, num_iterations, inner_iterations, unrolled):
     transport = ops.sum(plan * problem.cost, axis=(-2, -1))
     error = miss(problem, ops.sum(plan, axis=-1), ops.sum(plan, axis=-2))
     wrong = faults(problem, balanced=True, largest_exponent=LARGEST_EXPONENT)
-    return restored(IPOTResult(transport, error, plan)), wrong
+    return restored(IPOTResult(spoiled(transport, wrong), error, plan)), wrong
 
 
 def proximal_plan(problem, num_iterations, inner_iterations):

@@ -6,7 +6,7 @@ from keras import ops
 from zoo.checks import check_choice, check_positive
 from zoo.ot.backend import compiled, has_values
 from zoo.ot.costs import COSTS, FEW_COORDINATES, safe_sqrt, unit
-from zoo.ot.inputs import Problem, as_points, column, dtype_of, faults, line, report, tensors, weights_and_mask
+from zoo.ot.inputs import Problem, as_points, column, dtype_of, faults, line, report, spoiled, tensors, weights_and_mask
 from zoo.ot.sinkhorn import SinkhornResult, negative_entropy
 from zoo.ot.solvers import miss, times, times_transposed
 
@@ -107,8 +107,7 @@ def _point_cloud(source, target, epsilon, source_weights, target_weights, tolera
     padding = -source.shape[0] % rows
     fixed = ops.stop_gradient(ops.pad(x, [[0, padding], [0, 0]])), ops.stop_gradient(y)
     blocks = Blocks(*fixed, ops.stop_gradient(ops.pad(a, [[0, padding]])), ops.stop_gradient(b), epsilon, cost, rows)
-    limit = ops.where(ops.any(wrong), 0, max_iterations)
-    f, g, error, iterations = map(ops.stop_gradient, blocks.solve(tolerance, limit))
+    f, g, error, iterations = map(ops.stop_gradient, blocks.solve(tolerance, max_iterations))
     transport, *sums = map(ops.stop_gradient, blocks.summarise(f, g))
     row_weights, moved, column_weights, moved_back, rows_of_plan, columns_of_plan = sums
     f, row_weights, moved, rows_of_plan = (array[: source.shape[0]] for array in (f, row_weights, moved, rows_of_plan))
@@ -122,7 +121,8 @@ def _point_cloud(source, target, epsilon, source_weights, target_weights, tolera
     regularized = ops.sum(f * a) + ops.sum(g * b) + pull
     entropic = regularized + epsilon * (negative_entropy(a, a) + negative_entropy(b, b))
     missed = miss(problem, rows_of_plan, columns_of_plan)
-    result = SinkhornResult(transport + pull, regularized, entropic, f, g, error < tolerance, iterations, missed)
+    values = [spoiled(value, wrong) for value in (transport + pull, regularized, entropic)]
+    result = SinkhornResult(*values, f, g, error < tolerance, iterations, missed)
     return result, wrong, problem
 
 

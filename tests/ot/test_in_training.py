@@ -1,0 +1,167 @@
+"""Transport inside tf.function, a Keras train step, replicas, mixed precision, and without TensorFlow."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from zoo import ot
+
+ROOT = Path(__file__).parents[2]
+TARGETS = np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def symbolic():
+    """The divergence and its gradient from a graph of free batch size."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2)), tf.TensorSpec((None, 2))])
+    def value(x, y):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            divergence = ot.sinkhorn_divergence(x, y, 0.5)
+        return divergence, tape.gradient(divergence, x)
+
+    return value
+
+
+@pytest.mark.parametrize("rows", [5, 8])
+def test_a_graph_of_free_size(symbolic, rows):
+    divergence, gradient = symbolic(TARGETS[:rows], TARGETS + 1)
+    expected = ot.sinkhorn_divergence(TARGETS[:rows], TARGETS + 1, 0.5, jit_compile=False)
+    np.testing.assert_allclose(divergence, expected, rtol=1e-5)
+    assert gradient.shape == (rows, 2) and np.all(np.isfinite(gradient))
+
+
+class Mover(keras.Model):
+    """A model whose train step draws points nearer to a target; keeps all of a Keras model's promises by `fit`."""
+
+    def __init__(self):
+        super().__init__()
+        self.shift = keras.layers.Dense(2)
+
+    def call(self, x):
+        return x + self.shift(x)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return ot.sinkhorn_divergence(y_pred, y, 0.5) / self.replicas
+
+
+Mover.replicas = 1
+
+
+def losses(model, jit_compile):
+    model.compile(keras.optimizers.SGD(0.3), jit_compile=jit_compile)
+    return model.fit(TARGETS + 2, TARGETS, batch_size=8, epochs=3, verbose=0).history["loss"]
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_fit_lowers_the_divergence(jit_compile):
+    history = losses(Mover(), jit_compile)
+    assert np.all(np.isfinite(history)) and history[-1] < 0.5 * history[0]
+
+
+def test_under_a_strategy(two_replicas):
+    # Each replica compiles and solves its own problem; the same points on both give the weights of one replica.
+    points = np.concatenate([TARGETS, TARGETS])
+
+    def value(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            cost = ot.sinkhorn(ot.squared_euclidean(x, x + 1.0), 0.5).regularized_cost
+        return cost, tape.gradient(cost, x)
+
+    data = two_replicas.experimental_distribute_dataset(tf.data.Dataset.from_tensor_slices(points).batch(16))
+    per_replica, gradients = tf.function(lambda x: two_replicas.run(value, (x,)))(next(iter(data)))
+    first, second = two_replicas.experimental_local_results(per_replica)
+    expected = ot.sinkhorn(ot.squared_euclidean(TARGETS, TARGETS + 1.0), 0.5, jit_compile=False).regularized_cost
+    np.testing.assert_allclose([first, second], expected, rtol=1e-5)
+    assert np.all(np.isfinite(gradients.values[1]))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_computed_in_float32(dtype):
+    features = tf.cast(30 * TARGETS, dtype)  # Squared distances pass 65,504, the largest float16.
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        value = ot.sinkhorn_divergence(features, features + 100, 500.0, jit_compile=False)
+    assert value.dtype == tf.float32 and tape.gradient(value, features).dtype == dtype
+    exact = np.float32(features)
+    np.testing.assert_allclose(
+        value, ot.sinkhorn_divergence(exact, np.float32(features + 100), 500.0, jit_compile=False), rtol=1e-5
+    )
+
+
+def test_without_compilation_a_graph_holds_no_xla():
+    @tf.function
+    def value(x):
+        result = ot.sinkhorn(ot.squared_euclidean(x, x), 0.5, jit_compile=False)
+        return result.transport_cost + ot.point_cloud_sinkhorn(x, x, 0.5, jit_compile=False).transport_cost
+
+    graph = value.get_concrete_function(tf.TensorSpec((8, 2))).graph.as_graph_def()
+    assert "XlaMustCompile" not in str(graph)
+
+
+def test_gradient_passes_through_nested_compilation():
+    @tf.function(jit_compile=True)
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            cost = ot.squared_euclidean(x, TARGETS)
+            value = ot.sinkhorn(cost, 0.5, gradient="unrolled", max_iterations=5).transport_cost
+        return tape.gradient(value, x)
+
+    with tf.GradientTape() as tape:
+        x = tf.constant(TARGETS + 1)
+        tape.watch(x)
+        value = ot.sinkhorn(ot.squared_euclidean(x, TARGETS), 0.5, gradient="unrolled", max_iterations=5).transport_cost
+    np.testing.assert_allclose(gradient(TARGETS + 1), tape.gradient(value, x), atol=1e-6)
+
+
+PROGRAM = """
+import sys
+import numpy as np
+from keras import ops
+from zoo import ot
+
+x, y = np.split(np.random.default_rng(0).normal(size=(16, 2)).astype("float32"), 2)
+values = [
+    ot.sinkhorn(ot.squared_euclidean(x, y), 0.5).regularized_cost,
+    ot.sinkhorn_divergence(x, y, 0.5),
+    ot.ipot(ot.cosine(x, y)).transport_cost,
+    ot.point_cloud_sinkhorn(x, y, 0.5, block_size=3).entropic_cost,
+    ot.wasserstein_1d(x[:, 0], y[:, 0]),
+    ot.earth_mover([0.5, 0.5, 0.0], [0.0, 0.5, 0.5]),
+]
+assert "tensorflow" not in sys.modules
+print(*(float(ops.convert_to_numpy(value)) for value in values))
+"""
+
+
+@pytest.mark.parametrize("backend", ["numpy", "jax", "torch"])
+def test_the_same_values_without_tensorflow(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed; it is no dependency of Zoo")
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    x, y = np.split(np.random.default_rng(0).normal(size=(16, 2)).astype("float32"), 2)
+    cost = ot.squared_euclidean(x, y)
+    expected = [
+        ot.sinkhorn(cost, 0.5, jit_compile=False).regularized_cost,
+        ot.sinkhorn_divergence(x, y, 0.5, jit_compile=False),
+        ot.ipot(ot.cosine(x, y), jit_compile=False).transport_cost,
+        ot.sinkhorn(cost, 0.5, jit_compile=False).entropic_cost,
+        ot.wasserstein_1d(x[:, 0], y[:, 0]),
+        1.0,
+    ]
+    np.testing.assert_allclose([float(word) for word in run.stdout.split()], ops.convert_to_numpy(expected), rtol=1e-3)
