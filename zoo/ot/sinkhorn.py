@@ -105,8 +105,8 @@ def sinkhorn(
         source_mask: True at points, False at padding, (n,) or (batch, n). A problem where one side is all padding
             has value 0 and gradient 0.
         target_mask: The same for the targets, (m,) or (batch, m).
-        tolerance: A problem stops when sum_i |sum_j P_ij - a_i| is at most this; 0 never stops. With a marginal
-            penalty: when sum_i a_i |change of exp(f_i / eps)| is.
+        tolerance: A problem stops when sum_i |sum_j P_ij - a_i| is below this; 0 never stops. With a marginal
+            penalty: when the mean relative change of exp(f_i / eps) is.
         max_iterations: Bound of the iterations, rounded up to a multiple of ten.
         epsilon_scaling: Start from a solution at a large epsilon, halved step by step: fewer iterations where epsilon
             is under a hundredth of the costs.
@@ -135,11 +135,6 @@ def sinkhorn(
     check_choice("method", method, tuple(SOLVERS))
     check_choice("gradient", gradient, ("envelope", "unrolled"))
     check_positive("max_iterations", max_iterations)
-    if method == "symmetric" and ops.shape(cost)[-1] != ops.shape(cost)[-2]:
-        raise ValueError(
-            "`method='symmetric'` is for the transport of a measure onto itself, with a square cost. "
-            f"Received: a cost of shape {tuple(ops.shape(cost))}. Use 'auto'."
-        )
     if not tolerance >= 0:
         raise ValueError(f"`tolerance` must be at least 0. Received: {tolerance!r}. 0 never stops early.")
     if marginal_penalty is not None and not marginal_penalty > 0:
@@ -169,6 +164,12 @@ def _sinkhorn(
     arguments, penalty, tolerance, max_iterations, *, method, epsilon_scaling, unrolled_iterations, return_plan
 ):
     problem, restored = without_lone_batch(prepare(*arguments))
+    n, m = tuple(problem.cost.shape)[-2:]
+    if method == "symmetric" and n != m:
+        raise ValueError(
+            "`method='symmetric'` is for the transport of a measure onto itself, with a square cost. "
+            f"Received: a cost of {n} x {m}. Use 'auto'."
+        )
     penalty = None if penalty is None else ops.cast(penalty, dtype_of(problem.cost))
     wrong = faults(problem, balanced=penalty is None)
     begin = anneal if epsilon_scaling else start
@@ -176,7 +177,7 @@ def _sinkhorn(
         fixed = constant(problem)
         tolerance = ops.cast(tolerance, dtype_of(problem.cost))
         *potentials, converged, num_iterations = SOLVERS[method](
-            fixed, penalty, tolerance, max_iterations, *begin(fixed, penalty)
+            fixed, penalty, tolerance, max_iterations, ops.any(wrong, axis=0), *begin(fixed, penalty)
         )
         potentials = [ops.stop_gradient(member) for member in potentials]
     else:

@@ -97,8 +97,8 @@ def log_weights(weights):
 def start(problem, penalty):
     """Potentials to start from, f_i = min_j C_ij and g_j = min_i C_ij - f_i, over points that have weight.
 
-    The kernel then has a 1 in each line and nothing larger. From here on no update moves a potential by more than eps
-    times the logarithm of the smallest weight, since updates do not expand distances in the maximum norm.
+    The kernel then has a 1 in each line and nothing larger. From here on no update moves a potential by more than
+    eps log(1 / smallest weight), since updates do not expand distances in the maximum norm.
     """
     cost, infinity = problem.cost, float("inf")
     f = ops.min(ops.where(line(problem.target_weights) > 0, cost, infinity), axis=-1)
@@ -115,7 +115,7 @@ def relative_change(problem, ratio):
     return ops.sum(problem.source_weights * ops.abs(ratio - 1.0), axis=-1)
 
 
-def solve(problem, penalty, tolerance, max_iterations, f, g):
+def solve(problem, penalty, tolerance, max_iterations, hopeless, f, g):
     """Potentials by products with the log domain as fallback.
 
     Args:
@@ -123,6 +123,7 @@ def solve(problem, penalty, tolerance, max_iterations, f, g):
         penalty: rho (scalar tensor) or None.
         tolerance: Scalar tensor.
         max_iterations: int32 scalar tensor, rounded up to whole blocks.
+        hopeless: Problems not to be tried, bool (...).
         f: Source potential to start from, (..., n).
         g: Target potential to start from, (..., m).
 
@@ -176,11 +177,11 @@ def solve(problem, penalty, tolerance, max_iterations, f, g):
         )
         return f, g, u, v, done, iterations, count, ops.logical_not(spread <= limit)
 
-    state = (f, g, ops.ones_like(f), ops.ones_like(g), *nothing_done(problem), ops.convert_to_tensor(False))
+    state = (f, g, ops.ones_like(f), ops.ones_like(g), *beginning(hopeless), ops.convert_to_tensor(False))
     return ops.while_loop(more, rounds, state)[:6]
 
 
-def solve_log(problem, penalty, tolerance, max_iterations, f, g):
+def solve_log(problem, penalty, tolerance, max_iterations, hopeless, f, g):
     """The reference of `solve`: every iteration in the log domain; the same arguments and results."""
 
     def more(f, g, done, iterations, count):
@@ -189,16 +190,17 @@ def solve_log(problem, penalty, tolerance, max_iterations, f, g):
     def block(f, g, done, iterations, count):
         return log_block(problem, penalty, tolerance, f, g, done, iterations, count)
 
-    f, g, done, iterations, _ = ops.while_loop(more, block, (f, g, *nothing_done(problem)))
+    f, g, done, iterations, _ = ops.while_loop(more, block, (f, g, *beginning(hopeless)))
     return f, g, ops.ones_like(f), ops.ones_like(g), done, iterations
 
 
-def solve_symmetric(problem, penalty, tolerance, max_iterations, f, g):
+def solve_symmetric(problem, penalty, tolerance, max_iterations, hopeless, f, g):
     """Transport of a measure onto itself by f <- (f + T f) / 2 with T the log-domain update; as `solve`.
 
-    Near the solution T turns an error into at most its negative, so that the mean at least halves it (Feydy 2020,
-    Geometric data analysis, beyond convolutions, section 3.2.3): some tens of iterations whatever epsilon is, where
-    updates in turns would need thousands. The error is read at each.
+    Near the solution T multiplies an error by numbers in [-1, 0] where the kernel is positive definite, as it is for
+    squared and plain Euclidean costs; the mean of f and T f then at least halves it. So some tens of iterations do,
+    whatever epsilon is, where updates in turns can need thousands (Feydy et al. 2019, Interpolating between optimal
+    transport and MMD using Sinkhorn divergences). The error is read at each.
     """
     step = symmetric_step(problem, penalty)
 
@@ -212,7 +214,7 @@ def solve_symmetric(problem, penalty, tolerance, max_iterations, f, g):
         f, iterations = ops.where(done[..., None], f, new_f), iterations + ops.where(done, 0, 1)
         return f, ops.logical_or(done, finished), iterations, count + 1
 
-    f, done, iterations, _ = ops.while_loop(more, iteration, (0.5 * (f + g), *nothing_done(problem)))
+    f, done, iterations, _ = ops.while_loop(more, iteration, (0.5 * (f + g), *beginning(hopeless)))
     return f, f, ops.ones_like(f), ops.ones_like(f), done, iterations
 
 
@@ -222,10 +224,9 @@ def symmetric_step(problem, penalty):
     return lambda f: 0.5 * (f + update(f))
 
 
-def nothing_done(problem):
+def beginning(hopeless):
     """(done, iterations, count) before the first block."""
-    zeros = ops.zeros_like(problem.epsilon)
-    return zeros > 0, ops.cast(zeros, "int32"), ops.zeros((), "int32")
+    return hopeless, ops.cast(ops.zeros_like(hopeless), "int32"), ops.zeros((), "int32")
 
 
 def log_block(problem, penalty, tolerance, f, g, done, iterations, count):
