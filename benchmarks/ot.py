@@ -56,7 +56,7 @@ ITERATIONS = 100
 SAME_VALUE = 1e-3
 # Converged rows: the error to reach, the one above which a row is marked, and when to give up.
 MARGINAL_ERROR, FAIR_ERROR = 1e-4, 1.2e-4
-MOST_ITERATIONS = {"zoo": 20_000, "ott": 20_000, "geomloss": 2000, "pot-torch": 5000}
+MOST_ITERATIONS = {"zoo": 20_000, "ott": 20_000, "geomloss": 500, "pot-torch": 5000}
 # Contestants slower than this leave after `SLOW_ROUNDS` rounds.
 SLOW_SECONDS, SLOW_ROUNDS = 4.0, 2
 # Load average of the last minute above which the run says that others are at work.

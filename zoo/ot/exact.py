@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from zoo.ot.backend import has_values
-from zoo.ot.inputs import dtype_of, faults, prepare, raise_faults
+from zoo.ot.inputs import dtype_of, faults, prepare, report
 
 # Measured on one core with POT 0.9.7: 2000 x 2000 took 0.8 to 1.2 s for random costs and points in the plane or in
 # R^64, and 7 s for points on a line with squared costs; 4000 x 4000 took 5 s and 52 s.
@@ -63,8 +63,7 @@ def exact(cost, source_weights=None, target_weights=None):
         >>> result.transport_cost  # 0.5 * 0 + 0.5 * 1 = 0.5
         >>> result.plan  # [[0.5, 0.], [0., 0.5]]
     """
-    arguments = cost, 1.0, source_weights, target_weights
-    problem = prepare(*arguments)
+    problem = prepare(cost, 1.0, source_weights, target_weights)
     cost, _, source_weights, target_weights, _, _ = problem
     n, m = cost.shape[-2:]
     if None not in (n, m) and n * m > MAX_ENTRIES:
@@ -79,7 +78,7 @@ def exact(cost, source_weights=None, target_weights=None):
             "eagerly, or use `sinkhorn` or `ipot` in compiled code."
         )
     # Epsilon has no part here: its faults come last and are left out.
-    raise_faults(faults(problem, balanced=True)[:4], *arguments)
+    report(faults(problem, balanced=True)[:4], problem, "epsilon")
     costs, sources, targets = (ops.convert_to_numpy(array).astype("float64") for array in arrays)
     if costs.ndim == 2:
         plan, f, g = _solve(costs, sources, targets)

@@ -6,7 +6,18 @@ from keras import ops
 
 from zoo.checks import check_choice, check_positive
 from zoo.ot.backend import compiled, repeat
-from zoo.ot.inputs import column, constant, faults, line, prepare, raise_faults, spoiled, tensors, without_lone_batch
+from zoo.ot.inputs import (
+    column,
+    constant,
+    faults,
+    line,
+    not_numbers,
+    prepare,
+    raise_faults,
+    spoiled,
+    tensors,
+    without_lone_batch,
+)
 from zoo.ot.solvers import miss, padded, times, times_transposed
 
 
@@ -96,7 +107,7 @@ def _ipot(arguments, *, num_iterations, inner_iterations, unrolled):
     plan = plan if unrolled else ops.stop_gradient(plan)
     transport = ops.sum(plan * problem.cost, axis=(-2, -1))
     error = miss(problem, ops.sum(plan, axis=-1), ops.sum(plan, axis=-2))
-    wrong = faults(problem, balanced=True, largest_exponent=LARGEST_EXPONENT)
+    wrong = not_numbers(faults(problem, balanced=True, largest_exponent=LARGEST_EXPONENT), transport)
     return restored(IPOTResult(spoiled(transport, wrong), error, plan)), wrong
 
 

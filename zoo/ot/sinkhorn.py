@@ -12,6 +12,7 @@ from zoo.ot.inputs import (
     dtype_of,
     faults,
     line,
+    not_numbers,
     prepare,
     raise_faults,
     spoiled,
@@ -187,6 +188,7 @@ def _sinkhorn(
     (f, g), values, plan, error = evaluate(problem, penalty, *potentials, hold_plan=unrolled_iterations is None)
     if unrolled_iterations is not None:
         converged = error <= ops.cast(tolerance, dtype_of(error))
+    wrong = not_numbers(wrong, values[0])
     values = [spoiled(value, wrong) for value in values]
     converged = ops.logical_and(converged, ops.isfinite(values[1]))
     result = SinkhornResult(*values, f, g, converged, num_iterations, error, plan if return_plan else None)

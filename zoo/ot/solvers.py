@@ -95,19 +95,21 @@ def log_weights(weights):
 
 
 def start(problem, penalty):
-    """Potentials to start from, f_i = min_j C_ij and g_j = min_i C_ij - f_i, over points that have weight.
+    """Potentials to start from, f_i = min_j C_ij and g_j = min_i C_ij - f_i.
 
     The kernel then has a 1 in each line and nothing larger. From here on no update moves a potential by more than
-    eps log(1 / smallest weight), since updates do not expand distances in the maximum norm.
+    eps log(1 / smallest weight), since updates do not expand distances in the maximum norm; so much holds where all
+    points have weight. Where some have none, the fallback catches what moves further.
     """
-    cost, infinity = problem.cost, float("inf")
-    f = ops.min(ops.where(line(problem.target_weights) > 0, cost, infinity), axis=-1)
-    f = ops.where(ops.isfinite(f), f, ops.zeros_like(f))
-    g = ops.min(ops.where(column(problem.source_weights) > 0, cost - column(f), infinity), axis=-2)
-    g = ops.where(ops.isfinite(g), g, ops.zeros_like(g))
+    cost = problem.cost
     if problem.source_valid is None:
-        return f, g
-    return f * problem.source_valid, g * problem.target_valid
+        f = ops.min(cost, axis=-1)
+        return f, ops.min(cost - column(f), axis=-2)
+    infinity = float("inf")
+    f = ops.min(ops.where(line(problem.target_valid) > 0, cost, infinity), axis=-1)
+    f = ops.where(problem.source_valid > 0, f, 0.0)
+    g = ops.min(ops.where(column(problem.source_valid) > 0, cost - column(f), infinity), axis=-2)
+    return f, ops.where(problem.target_valid > 0, g, 0.0)
 
 
 def relative_change(problem, ratio):
