@@ -115,7 +115,8 @@ class Zoo(Contestant):
             result = ipot(cost, beta, num_iterations=iterations, **masks, **options)
             return {"transport_cost": result.transport_cost, "plan": result.plan}
 
-        @tf.function
+        # Gradients through all iterations are compiled where the caller's function is, as a train step may be.
+        @tf.function(jit_compile=gradient == "unrolled")
         def solve(cost):
             if gradient is None:
                 return forward(cost)

@@ -18,10 +18,7 @@ ROOT = Path(__file__).parents[2]
 TARGETS = np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
 
 
-@pytest.fixture(scope="module")
-def symbolic():
-    """The divergence and its gradient from a graph of free batch size."""
-
+def test_a_graph_of_free_size():
     @tf.function(input_signature=[tf.TensorSpec((None, 2)), tf.TensorSpec((None, 2))])
     def value(x, y):
         with tf.GradientTape() as tape:
@@ -29,15 +26,10 @@ def symbolic():
             divergence = ot.sinkhorn_divergence(x, y, 0.5)
         return divergence, tape.gradient(divergence, x)
 
-    return value
-
-
-@pytest.mark.parametrize("rows", [5, 8])
-def test_a_graph_of_free_size(symbolic, rows):
-    divergence, gradient = symbolic(TARGETS[:rows], TARGETS + 1)
-    expected = ot.sinkhorn_divergence(TARGETS[:rows], TARGETS + 1, 0.5, jit_compile=False)
+    divergence, gradient = value(TARGETS[:5], TARGETS + 1)
+    expected = ot.sinkhorn_divergence(TARGETS[:5], TARGETS + 1, 0.5, jit_compile=False)
     np.testing.assert_allclose(divergence, expected, rtol=1e-5)
-    assert gradient.shape == (rows, 2) and np.all(np.isfinite(gradient))
+    assert gradient.shape == (5, 2) and np.all(np.isfinite(gradient))
 
 
 class Mover(keras.Model):

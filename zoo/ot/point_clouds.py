@@ -31,7 +31,8 @@ def point_cloud_sinkhorn(
 
     The problem and the values of `sinkhorn`, from costs that are computed again in each iteration, some rows at a
     time, with one exponential for each pair. Potentials are absorbed after each half iteration, which needs no log
-    domain: from the start that `zoo.ot.solvers.start` describes, none moves by more than eps log(1 / smallest weight).
+    domain: from f_i = min_j C_ij and g_j = min_i C_ij - f_i, over points that have weight, no update moves a potential
+    by more than eps log(1 / smallest weight), since updates do not expand distances in the maximum norm.
 
     Gradients hold the plan fixed (envelope theorem) and reach the points and, through `regularized_cost` and
     `entropic_cost`, the weights.
@@ -181,7 +182,7 @@ class Blocks:
         return ops.exp((column(self.slice(f, first)) + line(g) - costs) / self.epsilon)
 
     def start(self):
-        """The potentials of `zoo.ot.solvers.start`."""
+        """f_i = min_j C_ij and g_j = min_i C_ij - f_i, over points that have weight."""
         infinity = ops.full_like(self.b, float("inf"))
 
         def nearest(first, squared, costs, f):
