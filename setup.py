@@ -29,14 +29,14 @@ setup(
         "tyro>=1.0,<2",
     ],
     extras_require={
-        "test": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.14,<0.18", "POT>=0.9.5,<0.10"],
+        "test": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.14,<0.18", "POT>=0.9.5,<0.10", "jax>=0.10,<0.11"],
         "ot": ["POT>=0.9.5,<0.10"],
         "datasets": ["tensorflow-datasets>=4.9,<5"],
         "benchmark": [
             "torch>=2.6,<3",
             "POT>=0.9.5,<0.10",
             "geomloss>=0.3.1,<0.4",
-            "jax>=0.6,<0.11",
+            "jax>=0.10,<0.11",
             "ott-jax>=0.6,<0.7",
         ],
     },

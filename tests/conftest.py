@@ -4,6 +4,9 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "agg")
+# POT imports every framework it finds, for seconds, unless told not to.
+for framework in ("JAX", "TENSORFLOW", "PYTORCH"):
+    os.environ.setdefault(f"POT_BACKEND_DISABLE_{framework}", "1")
 
 import pytest
 

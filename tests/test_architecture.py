@@ -64,3 +64,11 @@ def test_public_names_load_and_unknown_ones_list_what_there_is():
         assert callable(getattr(zoo, name))
     with pytest.raises(AttributeError, match="It offers: GAN, WGAN, WGANGP"):
         _ = zoo.CycleGANN
+
+
+def test_transport_imports_a_framework_only_where_it_is_used():
+    for path in (ROOT / "zoo" / "ot").glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+                assert not {"tensorflow", "jax", "torch", "ot"} & {name.split(".")[0] for name in names}, path

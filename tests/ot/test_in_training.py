@@ -23,12 +23,12 @@ def test_a_graph_of_free_size():
     def value(x, y):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            divergence = ot.sinkhorn_divergence(x, y, 0.5)
-        return divergence, tape.gradient(divergence, x)
+            cost = ot.sinkhorn(ot.squared_euclidean(x, y), 0.5).regularized_cost
+        return cost, tape.gradient(cost, x)
 
-    divergence, gradient = value(TARGETS[:5], TARGETS + 1)
-    expected = ot.sinkhorn_divergence(TARGETS[:5], TARGETS + 1, 0.5, jit_compile=False)
-    np.testing.assert_allclose(divergence, expected, rtol=1e-5)
+    cost, gradient = value(TARGETS[:5], TARGETS + 1)
+    expected = ot.sinkhorn(ot.squared_euclidean(TARGETS[:5], TARGETS + 1), 0.5, jit_compile=False).regularized_cost
+    np.testing.assert_allclose(cost, expected, rtol=1e-5)
     assert gradient.shape == (5, 2) and np.all(np.isfinite(gradient))
 
 
@@ -43,7 +43,7 @@ class Mover(keras.Model):
         return x + self.shift(x)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return ot.sinkhorn_divergence(y_pred, y, 0.5)
+        return ot.sinkhorn(ot.squared_euclidean(y_pred, y), 0.5).regularized_cost
 
 
 def losses(model, jit_compile):
@@ -52,7 +52,7 @@ def losses(model, jit_compile):
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_fit_lowers_the_divergence(jit_compile):
+def test_fit_lowers_the_cost(jit_compile):
     history = losses(Mover(), jit_compile)
     assert np.all(np.isfinite(history)) and history[-1] < 0.7 * history[0]
 
@@ -133,10 +133,10 @@ print(*(float(ops.convert_to_numpy(value)) for value in values))
 """
 
 
-@pytest.mark.parametrize("backend", ["numpy", "jax", "torch"])
+@pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_same_values_without_tensorflow(backend):
     if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed; it is no dependency of Zoo")
+        pytest.skip(f"{backend} is not installed: JAX comes with the tests, PyTorch with the benchmarks")
     environment = os.environ | {"KERAS_BACKEND": backend}
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PROGRAM], env=environment, cwd=ROOT, capture_output=True, text=True

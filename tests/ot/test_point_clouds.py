@@ -22,8 +22,8 @@ def test_equals_the_dense_path(cost, columns, jit_compile):
         tape.watch(arrays)
         x, y, a, b = arrays
         options = {"tolerance": 1e-12, "jit_compile": jit_compile}
-        dense = ot.sinkhorn(ot.cost_matrix(x, y, cost), 0.5, a, b, **options)
-        blocks = ot.point_cloud_sinkhorn(x, y, 0.5, a, b, cost=cost, block_size=5, **options)
+        dense = ot.sinkhorn(ot.cost_matrix(x, y, cost), 1.0, a, b, **options)
+        blocks = ot.point_cloud_sinkhorn(x, y, 1.0, a, b, cost=cost, block_size=9, **options)
     for name in VALUES:
         np.testing.assert_allclose(getattr(blocks, name), getattr(dense, name), rtol=1e-9)
         of_dense, of_blocks = (tape.gradient(getattr(result, name), arrays) for result in (dense, blocks))
@@ -52,8 +52,8 @@ def test_points_without_weight_and_coinciding_points():
     points = tf.constant(X)
     with tf.GradientTape() as tape:
         tape.watch(points)
-        result = ot.point_cloud_sinkhorn(points, X[10:], 0.5, a, **options)
-    expected = ot.sinkhorn(ot.euclidean(X[10:], X[10:]), 0.5, tolerance=1e-10, jit_compile=False)
+        result = ot.point_cloud_sinkhorn(points, X[10:], 1.0, a, **options)
+    expected = ot.sinkhorn(ot.euclidean(X[10:], X[10:]), 1.0, tolerance=1e-10, jit_compile=False)
     np.testing.assert_allclose(result.regularized_cost, expected.regularized_cost, rtol=1e-7)
     gradient = tape.gradient(result.regularized_cost, points)
     assert np.all(np.isfinite(gradient)) and np.all(gradient[:10] == 0)
