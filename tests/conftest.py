@@ -5,8 +5,9 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "agg")
 # POT imports every framework it finds, for seconds, unless told not to.
-for framework in ("JAX", "TENSORFLOW", "PYTORCH"):
-    os.environ.setdefault(f"POT_BACKEND_DISABLE_{framework}", "1")
+os.environ.setdefault("POT_BACKEND_DISABLE_JAX", "1")
+os.environ.setdefault("POT_BACKEND_DISABLE_PYTORCH", "1")
+os.environ.setdefault("POT_BACKEND_DISABLE_TENSORFLOW", "1")
 
 import pytest
 
