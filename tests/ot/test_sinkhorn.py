@@ -275,3 +275,22 @@ def test_costs_of_a_million():
     small, large = (solve(scale * cost, scale * EPSILON, tolerance=1e-5) for scale in np.float32([1.0, 1e6]))
     np.testing.assert_allclose(1e-6 * np.array(large.regularized_cost), small.regularized_cost, rtol=1e-5)
     assert np.all(large.converged)
+
+
+def test_far_tails_in_float32():
+    # Weights down to 1e-35 at costs of hundreds of epsilon: where products leave the range, the log domain steps in.
+    points = np.linspace(-9, 9, 201)
+    a, b = (np.exp(-0.5 * (points / width) ** 2) for width in (1.0, 0.7))
+    cost = ot.squared_euclidean(points[:, None], points[:, None])
+    expected = solve(cost, 0.5, a / a.sum(), b / b.sum(), tolerance=1e-9)
+    for method in ("auto", "log"):
+        arrays = (np.float32(array) for array in (cost, 0.5, a / a.sum(), b / b.sum()))
+        result = solve(*arrays, tolerance=1e-5, method=method)
+        assert bool(result.converged)
+        np.testing.assert_allclose(result.regularized_cost, expected.regularized_cost, rtol=1e-4)
+
+
+def test_a_python_number_keeps_its_digits_in_float64():
+    options = {"tolerance": 0.0, "max_iterations": 10}
+    found, expected = (solve(epsilon=epsilon, **options) for epsilon in (0.1, tf.constant(0.1, "float64")))
+    np.testing.assert_array_equal(found.regularized_cost, expected.regularized_cost)

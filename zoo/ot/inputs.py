@@ -58,7 +58,12 @@ def column(vector):
 
 def tensors(*arguments):
     """Arguments as tensors, which compile once for all their values; None stays None."""
-    return tuple(None if argument is None else ops.convert_to_tensor(argument) for argument in arguments)
+    return tuple(None if argument is None else as_tensor(argument) for argument in arguments)
+
+
+def as_tensor(argument):
+    """A tensor; of a Python number with all its digits, which the backends' default type would cut to float32."""
+    return ops.convert_to_tensor(np.float64(argument) if isinstance(argument, float) else argument)
 
 
 def same_type(*tensors):
@@ -85,7 +90,7 @@ def prepare(cost, epsilon, source_weights=None, target_weights=None, source_mask
     if len(shape) not in (2, 3):
         raise ValueError(f"`cost` must have shape (n, m) or (batch, n, m). Received: shape {shape}.")
     refuse_empty(cost=shape)
-    epsilon = ops.cast(ops.convert_to_tensor(epsilon), dtype_of(cost))
+    epsilon = ops.cast(as_tensor(epsilon), dtype_of(cost))
     if len(epsilon.shape) > 1 or (
         len(epsilon.shape) == 1 and (len(shape) == 2 or epsilon.shape[0] not in (None, shape[0]))
     ):
