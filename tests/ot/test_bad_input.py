@@ -46,6 +46,19 @@ def test_sinkhorn_explains(name):
         ot.sinkhorn(*arguments, **{"jit_compile": False, **options})
 
 
+@pytest.mark.parametrize("name", ["epsilon 0", "epsilon negative", "epsilon NaN", "infinite", "NaN", "no mass"])
+def test_epsilon_scaling_ends_on_bad_input_too(name):
+    arguments, _, message = BAD[name]
+    with pytest.raises(ValueError, match=message):
+        ot.sinkhorn(*arguments, epsilon_scaling=True, jit_compile=False)
+
+
+def test_a_bad_point_cloud_is_not_tried():
+    # A hundred million iterations would outlast the test.
+    with pytest.raises(ValueError, match="`epsilon` must be above 0"):
+        ot.point_cloud_sinkhorn(np.ones((4, 2)), np.eye(4, 2), 0.0, max_iterations=100_000_000, jit_compile=False)
+
+
 def test_the_smallest_usable_epsilon_is_usable():
     result = ot.sinkhorn(COST, 1.0001e-5 * float(COST.max()), max_iterations=100, jit_compile=False)
     assert np.all(np.isfinite(result.transport_cost)) and np.all(np.isfinite(result.source_potential))

@@ -108,7 +108,9 @@ def _point_cloud(source, target, epsilon, source_weights, target_weights, tolera
     padding = -source.shape[0] % rows
     fixed = ops.stop_gradient(ops.pad(x, [[0, padding], [0, 0]])), ops.stop_gradient(y)
     blocks = Blocks(*fixed, ops.stop_gradient(ops.pad(a, [[0, padding]])), ops.stop_gradient(b), epsilon, cost, rows)
-    f, g, error, iterations = map(ops.stop_gradient, blocks.solve(tolerance, max_iterations))
+    # A problem at fault is not tried, so that its error comes at once.
+    limit = ops.where(ops.any(wrong), 0, max_iterations)
+    f, g, error, iterations = map(ops.stop_gradient, blocks.solve(tolerance, limit))
     transport, *sums = map(ops.stop_gradient, blocks.summarise(f, g))
     row_weights, moved, column_weights, moved_back, rows_of_plan, columns_of_plan = sums
     f, row_weights, moved, rows_of_plan = (array[: source.shape[0]] for array in (f, row_weights, moved, rows_of_plan))
@@ -214,7 +216,7 @@ class Blocks:
             return f, g - self.epsilon * ops.log(sums), error, iterations + 1
 
         def more(f, g, error, iterations):
-            return ops.logical_and(iterations < limit, ops.logical_not(error < tolerance))
+            return ops.logical_and(iterations < limit, error >= tolerance)
 
         f, g = self.start()
         large = ops.full_like(self.epsilon, float("inf"))

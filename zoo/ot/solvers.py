@@ -274,19 +274,20 @@ def anneal(problem, penalty):
     Schmitzer 2019, section 3.2, with the halving of Feydy et al. 2019. A problem of the batch that has reached its
     own epsilon waits for the others.
     """
-    source_update, target_update = log_updates(problem._replace(epsilon=largest_cost(problem)), penalty)
-    f = source_update(ops.zeros_like(problem.target_weights))
-    g = target_update(f)
+    largest = largest_cost(problem)
+    # A problem at fault stays where it is: no halving brings it to an epsilon below 0, or down from infinity.
+    last = ops.where(ops.logical_and(problem.epsilon > 0, ops.isfinite(largest)), problem.epsilon, largest)
 
     def above(epsilon, f, g):
-        return ops.any(epsilon > problem.epsilon)
+        return ops.any(epsilon > last)
 
     def step(epsilon, f, g):
         source_update, target_update = log_updates(problem._replace(epsilon=epsilon), penalty)
         f = source_update(g)
-        return ops.maximum(epsilon / 2.0, problem.epsilon), f, target_update(f)
+        return ops.maximum(epsilon / 2.0, last), f, target_update(f)
 
-    _, f, g = ops.while_loop(above, step, (ops.maximum(largest_cost(problem), problem.epsilon), f, g))
+    zeros = ops.zeros_like(problem.source_weights), ops.zeros_like(problem.target_weights)
+    _, f, g = ops.while_loop(above, step, (ops.maximum(largest, last), *zeros))
     source_update, target_update = log_updates(problem, penalty)
     f = source_update(g)
     return f, target_update(f)
