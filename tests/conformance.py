@@ -75,9 +75,10 @@ def largest_difference(one, other):
     return max(np.abs(a - b).max() for a, b in zip(one, other, strict=True))
 
 
-def compile_sgd(model, learning_rate=0.05):
+def compile_sgd(model, learning_rate=0.05, **execution):
     """SGD shows a gradient of the wrong size, which Adam would hide."""
-    model.compile(*[keras.optimizers.SGD(learning_rate, momentum=0.5) for _ in model.optimizer_networks])
+    optimizers = [keras.optimizers.SGD(learning_rate, momentum=0.5) for _ in model.optimizer_networks]
+    model.compile(*optimizers, **execution)
 
 
 def fit(model, examples, epochs=2, batch_size=8, **options):
@@ -108,7 +109,19 @@ def test_logs_hold_every_term_as_the_mean_over_the_epoch(row):
     assert {metric.name for metric in model.metrics} == set(model.terms)
 
 
-def test_two_replicas_equal_one(row, two_replicas):
+# Ways to execute the same training: compiled, in micro-batches, several steps at a time.
+EXECUTIONS = {
+    "plain": {},
+    "compiled, accumulating, two steps at a time": {
+        "jit_compile": True,
+        "gradient_accumulation_steps": 3,
+        "steps_per_execution": 2,
+    },
+}
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_two_replicas_equal_one(row, two_replicas, execution):
     """Batches of seven rows, split four and three. The largest difference allowed, 1e-5, is the design's."""
     rows = 7
     examples = row.examples(3 * rows)
@@ -119,9 +132,10 @@ def test_two_replicas_equal_one(row, two_replicas):
     with two_replicas.scope():
         double = row.build()
         double.set_weights(start)
-        compile_sgd(double)
+        compile_sgd(double, **EXECUTIONS[execution])
     double_logs = fit(double, examples, batch_size=rows).history
     assert double.distribute_strategy.num_replicas_in_sync == 2
+    assert double.steps_taken == 6
     assert largest_difference(weights(single), weights(double)) < 1e-5
     for term, values in single_logs.items():
         np.testing.assert_allclose(double_logs[term], values, atol=1e-4, rtol=1e-4)

@@ -1,7 +1,5 @@
 """GAN: generative adversarial network (Goodfellow et al. 2014), with the networks of DCGAN or any others."""
 
-from functools import partial
-
 import keras
 
 from zoo.checks import check_choice, check_pair, check_positive
@@ -73,7 +71,8 @@ class GAN(TrainStepModel):
         Args:
             discriminator_optimizer: Keras optimizer or its name.
             generator_optimizer: Keras optimizer or its name.
-            **execution: `run_eagerly`, `steps_per_execution`, `jit_compile` as in `keras.Model.compile`.
+            **execution: Options of `TrainStepModel.compile_optimizers`: `jit_compile`, `steps_per_execution`,
+                `gradient_accumulation_steps`, `run_eagerly`.
         """
         optimizers = {
             "discriminator_optimizer": discriminator_optimizer or keras.optimizers.Adam(2e-4, beta_1=0.5),
@@ -99,13 +98,15 @@ class GAN(TrainStepModel):
         for update, real in enumerate(sampling.shares(examples, self.discriminator_steps, self.example_shape)):
             latents = batch.normal("discriminator", latent_shape, update)
             discriminator = minimize(
-                partial(self.discriminator_objective, real, latents),
+                self.discriminator_objective,
+                (real, latents),
                 self.discriminator.trainable_variables,
                 self.discriminator_optimizer,
                 batch,
             )
         generator = minimize(
-            partial(self.generator_objective, batch.normal("generator", latent_shape)),
+            self.generator_objective,
+            (batch.normal("generator", latent_shape),),
             self.generator.trainable_variables,
             self.generator_optimizer,
             batch,

@@ -1,14 +1,12 @@
 """WGAN: Wasserstein GAN with weight clipping (Arjovsky, Chintala, Bottou 2017)."""
 
-from functools import partial
-
 import keras
 from keras import ops
 
 from zoo.checks import check_pair, check_positive
 from zoo.losses.adversarial import wasserstein_critic, wasserstein_generator
 from zoo.models import sampling
-from zoo.training import TrainStepModel, minimize, update_average, update_each, whole_number
+from zoo.training import TrainFunction, TrainStepModel, minimize, update_average, update_each, whole_number
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -75,7 +73,8 @@ class WGAN(TrainStepModel):
         Args:
             critic_optimizer: Keras optimizer or its name.
             generator_optimizer: Keras optimizer or its name.
-            **execution: `run_eagerly`, `steps_per_execution`, `jit_compile` as in `keras.Model.compile`.
+            **execution: Options of `TrainStepModel.compile_optimizers`: `jit_compile`, `steps_per_execution`,
+                `gradient_accumulation_steps`, `run_eagerly`.
         """
         if self.long_critic_phases and execution.get("steps_per_execution", 1) != 1:
             raise ValueError(
@@ -103,7 +102,8 @@ class WGAN(TrainStepModel):
         batch = self.open_batch(examples)
         terms = self.train_critic(examples, batch)
         terms |= minimize(
-            partial(self.generator_objective, batch.normal("generator", self.generator.input_shape[1:])),
+            self.generator_objective,
+            (batch.normal("generator", self.generator.input_shape[1:]),),
             self.generator.trainable_variables,
             self.generator_optimizer,
             batch,
@@ -117,7 +117,8 @@ class WGAN(TrainStepModel):
         for update, real in enumerate(sampling.shares(examples, self.critic_steps, self.example_shape)):
             latents = batch.normal("critic", self.generator.input_shape[1:], update)
             terms = minimize(
-                partial(self.critic_objective, real, latents),
+                self.critic_objective,
+                (real, latents),
                 self.critic.trainable_variables,
                 self.critic_optimizer,
                 batch,
@@ -131,20 +132,16 @@ class WGAN(TrainStepModel):
         return self.track(batch, **self.train_critic(examples, batch))
 
     def make_train_function(self, force=False):
-        """One compiled function for each kind of step; the host chooses, by the updates made so far."""
-        if self.train_function is not None and not force:
-            return self.train_function
-        full_step = self._make_function(self.train_step)
+        """With long critic phases one compiled function for each kind of step; the host chooses."""
         if not self.long_critic_phases:
-            self.train_function = full_step
-            return full_step
-        critic_only_step = self._make_function(self.critic_only_step)
-
-        def train_function(iterator):
-            return (full_step if self.generator_is_due() else critic_only_step)(iterator)
-
-        self.train_function = train_function
-        return train_function
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            full_step = TrainFunction(self, self.train_step)
+            critic_only_step = TrainFunction(self, self.critic_only_step)
+            self.train_function = lambda iterator: (full_step if self.generator_is_due() else critic_only_step)(
+                iterator
+            )
+        return self.train_function
 
     def generator_is_due(self):
         """Whether the next step updates the generator: always, but for all steps but the last of a long phase."""

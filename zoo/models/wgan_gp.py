@@ -74,7 +74,8 @@ class WGANGP(TrainStepModel):
         Args:
             critic_optimizer: Keras optimizer or its name.
             generator_optimizer: Keras optimizer or its name.
-            **execution: `run_eagerly`, `steps_per_execution`, `jit_compile` as in `keras.Model.compile`.
+            **execution: Options of `TrainStepModel.compile_optimizers`: `jit_compile`, `steps_per_execution`,
+                `gradient_accumulation_steps`, `run_eagerly`.
         """
         optimizers = {
             "critic_optimizer": critic_optimizer or keras.optimizers.Adam(1e-4, beta_1=0.0, beta_2=0.9),
@@ -105,13 +106,15 @@ class WGANGP(TrainStepModel):
             latents = batch.normal("critic", latent_shape, update)
             mix = batch.uniform("mix", update=update)
             critic = minimize(
-                partial(self.critic_objective, real, latents, mix),
+                self.critic_objective,
+                (real, latents, mix),
                 self.critic.trainable_variables,
                 self.critic_optimizer,
                 batch,
             )
         generator = minimize(
-            partial(self.generator_objective, batch.normal("generator", latent_shape)),
+            self.generator_objective,
+            (batch.normal("generator", latent_shape),),
             self.generator.trainable_variables,
             self.generator_optimizer,
             batch,

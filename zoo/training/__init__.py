@@ -1,0 +1,34 @@
+"""What custom train steps share: the only room that knows replicas, loss scale, random streams and compilation.
+
+A train step reads
+
+    batch = self.open_batch(images)
+    latents = batch.normal("generator", (latent_dim,))
+    terms = minimize(self.generator_objective, (latents,), network.trainable_variables, optimizer, batch)
+    return self.track(batch, **terms)
+
+and gives the same weights on one replica and on many, in one run and in an interrupted one, in one piece and in
+micro-batches, with and without XLA.
+"""
+
+from zoo.training.batch import GlobalBatch
+from zoo.training.guard import StopOnNonFinite
+from zoo.training.loop import TrainFunction
+from zoo.training.model import TrainStepModel, whole_number
+from zoo.training.updates import minimize, update_average, update_each
+from zoo.training.workers import is_chief, num_workers, share_from_chief, share_weights
+
+__all__ = [
+    "GlobalBatch",
+    "StopOnNonFinite",
+    "TrainFunction",
+    "TrainStepModel",
+    "is_chief",
+    "minimize",
+    "num_workers",
+    "share_from_chief",
+    "share_weights",
+    "update_average",
+    "update_each",
+    "whole_number",
+]

@@ -1,0 +1,72 @@
+"""The batch that all replicas share, and the random numbers that belong to it."""
+
+import zlib
+
+import tensorflow as tf
+from keras import ops
+
+from zoo import random
+
+
+class GlobalBatch:
+    """This replica's rows of the batch that all replicas share, and the random numbers that belong to them.
+
+    Draws are keyed by (seed, stream, update, training step) and made for the whole batch; each replica takes its
+    own rows. They repeat after a resume and do not depend on how the batch is split.
+
+    Args:
+        num_rows: Rows on this replica: int or scalar tensor.
+        seed: Seed of the model, int.
+        step: Training steps taken so far: int64 scalar tensor.
+        micro_batches: Parts in which `minimize` computes a gradient, one after the other.
+        compile_gradients: Whether `minimize` compiles its objective by XLA, where the step as a whole is not.
+    """
+
+    def __init__(self, num_rows, seed, step, *, micro_batches=1, compile_gradients=False):
+        self.num_rows = num_rows
+        self.micro_batches, self.compile_gradients = micro_batches, compile_gradients
+        self.seed = seed
+        self.step = ops.cast(step, "int32")
+        context = tf.distribute.get_replica_context()
+        self.num_replicas = context.num_replicas_in_sync
+        self.start, self.size = 0, num_rows
+        if self.num_replicas > 1:
+            replica = context.replica_id_in_sync_group
+            # In float32, exact up to 2^24 rows: GPUs keep int32 in host memory, where their collectives do not reach.
+            rows = tf.one_hot(replica, self.num_replicas) * tf.cast(num_rows, tf.float32)
+            rows = tf.cast(context.all_reduce(tf.distribute.ReduceOp.SUM, rows), tf.int32)
+            self.start = tf.reduce_sum(rows[:replica])
+            self.size = tf.reduce_sum(rows)
+
+    def normal(self, stream, shape, update=0):
+        """Standard normal numbers for these rows.
+
+        Args:
+            stream: Name of what the numbers are for; two streams are independent.
+            shape: Shape of one example's numbers.
+            update: Number of the update within the step, int.
+
+        Returns:
+            float32 tensor (num_rows, *shape).
+        """
+        return self._rows(random.normal, stream, shape, update)
+
+    def uniform(self, stream, shape=(), update=0):
+        """Uniform numbers in (0, 1) for these rows; arguments and result as of `normal`."""
+        return self._rows(random.uniform, stream, shape, update)
+
+    def mean(self, values):
+        """This replica's share of the mean over all rows: shares add up to the mean, as Keras adds up gradients.
+
+        Args:
+            values: One value per row, (num_rows,).
+
+        Returns:
+            float32 scalar.
+        """
+        return ops.sum(ops.cast(values, "float32")) / ops.cast(self.size, "float32")
+
+    def _rows(self, draw, stream, shape, update):
+        key = zlib.crc32(f"{self.seed}/{stream}/{update}".encode()) & 0x7FFFFFFF
+        numbers = draw((self.size, *shape), seed=tf.stack([key, self.step]))
+        return numbers if self.num_replicas == 1 else numbers[self.start : self.start + self.num_rows]

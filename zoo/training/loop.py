@@ -1,0 +1,98 @@
+"""The train function that `fit` calls: steps on every replica of every worker, and what they agree on afterwards.
+
+Keras 3.15 has one of its own, which fails with several workers, and with XLA or several steps per execution on
+several replicas. Here the step runs in `Strategy.run` inside one `tf.function`, which is all that
+`tf.distribute` asks for; XLA compiles the whole step on one replica, and the gradients within it on several
+(`zoo.training.updates`), where updates meet and cannot be part of a cluster.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from zoo.training.workers import num_workers
+
+
+class TrainFunction:
+    """Takes `steps_per_execution` steps of an iterator and returns the running mean of each loss term.
+
+    Args:
+        model: `TrainStepModel`.
+        step: Function of one replica's data.
+    """
+
+    def __init__(self, model, step):
+        self.model = model
+        self.strategy = model.distribute_strategy
+        self.many_workers = num_workers(self.strategy) > 1
+        self.step = step
+        if model.jit_compile and not model.run_eagerly and self.strategy.num_replicas_in_sync == 1:
+            self.step = tf.function(step, jit_compile=True, reduce_retracing=True)
+        self._on_data, self._on_iterator = self._steps_on_data, self._steps_on_iterator
+        if not model.run_eagerly:
+            self._on_data = tf.function(self._on_data, reduce_retracing=True, autograph=False)
+            self._on_iterator = tf.function(self._on_iterator, reduce_retracing=True, autograph=False)
+
+    def __call__(self, iterator):
+        """Takes the steps.
+
+        Args:
+            iterator: Iterator of a data set, distributed or not, or of batches.
+
+        Returns:
+            {name: running mean over the epoch, of all replicas of all workers}.
+        """
+        model = self.model
+        steps = max(1, min(model.steps_per_execution, model.steps_left))
+        wish = tf.constant(float(model.stop_requested))
+        if isinstance(iterator, (tf.data.Iterator, tf.distribute.DistributedIterator)):
+            wishes, logs = self._on_iterator(iterator, tf.constant(steps), wish)
+        else:
+            for data, _ in zip(iterator, range(steps), strict=False):
+                wishes, logs = self._on_data(data, wish)
+        model.steps_left -= steps
+        # Only with several workers is there anyone to ask; the answer waits for the device.
+        if model.stop_requested if not self.many_workers else wishes.numpy() > 0:
+            model.stop_training = True
+        return logs
+
+    def _steps_on_iterator(self, iterator, steps, wish):
+        if self.model.steps_per_execution == 1 or self.model.run_eagerly:
+            for _ in range(1 if self.model.steps_per_execution == 1 else int(steps)):
+                self.strategy.run(self.step, args=(next(iterator),))
+        else:
+
+            def body(index):
+                self.strategy.run(self.step, args=(next(iterator),))
+                return [index + 1]
+
+            tf.while_loop(lambda index: index < steps, body, [0], parallel_iterations=1)
+        return self._results(wish)
+
+    def _steps_on_data(self, data, wish):
+        self.strategy.run(self.step, args=(data,))
+        return self._results(wish)
+
+    def _results(self, wish):
+        """Stop wishes and running means, summed over all replicas in one message."""
+        trackers = self.model.trackers
+
+        def of_replica(wish):
+            return tf.stack([wish, *(part.value for tracker in trackers for part in (tracker.total, tracker.count))])
+
+        summed = self.strategy.reduce("SUM", self.strategy.run(of_replica, args=(wish,)), axis=None)
+        means = tf.math.divide_no_nan(summed[1::2], summed[2::2])
+        return summed[0], {tracker.name: means[index] for index, tracker in enumerate(trackers)}
+
+
+class EpochSteps(keras.callbacks.Callback):
+    """Tells the train function how many steps an epoch has, since its last execution may have to be shorter."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """All of the epoch's steps are left, if their number is known."""
+        self.model.steps_left = self.params.get("steps") or math.inf
+
+    def on_train_end(self, logs=None):
+        """What follows is no epoch."""
+        self.model.steps_left = math.inf

@@ -1,0 +1,223 @@
+"""The base of models with a train step of their own."""
+
+import inspect
+import math
+
+import keras
+import tensorflow as tf
+
+from zoo.checks import check_examples, check_positive, check_replicas, first_examples
+from zoo.training.batch import GlobalBatch
+from zoo.training.guard import StopOnNonFinite
+from zoo.training.loop import EpochSteps, TrainFunction
+
+
+class TrainStepModel(keras.Model):
+    """Base of models with a train step of their own.
+
+    It gives a subclass a running `Mean` for each name in its `terms`, optimizers that are saved and restored, a
+    configuration made of its constructor's arguments, and input checks. A subclass keeps every constructor
+    argument as an attribute of the same name, names its optimizers in `optimizer_networks`, and defines
+    `train_step`, `signatures` and `call`.
+    """
+
+    terms = ()
+    optimizer_networks = {}
+
+    def __init__(self, *, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.step = self.add_weight(
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="step",
+        )
+        self.trackers = [keras.metrics.Mean(name=name) for name in self.terms]
+        self.stop_requested = False
+        self.steps_left = math.inf
+        self.built = True
+
+    @property
+    def steps_taken(self):
+        """Training steps taken so far, as a Python number."""
+        return whole_number(self.step)
+
+    @property
+    def metrics(self):
+        """The running means of the loss terms, reset at each epoch."""
+        return list(self.trackers)
+
+    @property
+    def optimizers(self):
+        """The optimizers, in the order of `optimizer_networks`."""
+        return [getattr(self, name) for name in self.optimizer_networks]
+
+    def open_batch(self, examples):
+        """The `GlobalBatch` that `examples`, (rows, ...), are this replica's part of."""
+        return GlobalBatch(
+            examples.shape[0] or tf.shape(examples)[0],
+            self.seed,
+            self.step.value,
+            micro_batches=self.gradient_accumulation_steps,
+            compile_gradients=self.jit_compile and self.distribute_strategy.num_replicas_in_sync > 1,
+        )
+
+    def track(self, batch, **terms):
+        """Counts the step, and adds each term's mean to its tracker.
+
+        Args:
+            batch: `GlobalBatch` of the step.
+            **terms: What `minimize` returned of each name in `self.terms` that this step computed.
+
+        Returns:
+            {name: running mean over the epoch, on this replica}.
+        """
+        self.step.assign_add(1)
+        for tracker in self.trackers:
+            if tracker.name in terms:
+                tracker.update_state(terms[tracker.name], sample_weight=batch.num_rows)
+        return {tracker.name: tracker.result() for tracker in self.trackers}
+
+    def compile_optimizers(
+        self,
+        optimizers,
+        *,
+        run_eagerly=False,
+        steps_per_execution=1,
+        jit_compile=False,
+        gradient_accumulation_steps=1,
+    ):
+        """Compiles with one optimizer for each entry of `optimizer_networks`, built and kept as attributes.
+
+        Args:
+            optimizers: {attribute name: optimizer, its name or its configuration}.
+            run_eagerly: As in `keras.Model.compile`.
+            steps_per_execution: Steps between two looks of the callbacks, at least 1.
+            jit_compile: Whether XLA compiles the step; on several replicas, the gradients within it.
+            gradient_accumulation_steps: Parts in which each gradient is computed, one after the other, at least 1.
+                The update is the same, in less memory.
+
+        Raises:
+            ValueError: If an option is out of range, or an optimizer accumulates gradients itself.
+        """
+        check_positive("steps_per_execution", steps_per_execution)
+        check_positive("gradient_accumulation_steps", gradient_accumulation_steps)
+        self._execution = {
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+            "jit_compile": jit_compile,
+            "gradient_accumulation_steps": gradient_accumulation_steps,
+        }
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        super().compile(
+            optimizer=None,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+            jit_compile=jit_compile,
+        )
+        for name, attribute in self.optimizer_networks.items():
+            network = getattr(self, attribute)
+            optimizer = keras.optimizers.get(optimizers[name])
+            _check_accumulates_nothing(name, optimizer)
+            if network.compute_dtype == "float16" and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+                optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+            optimizer.build(network.trainable_variables)
+            setattr(self, name, optimizer)
+
+    def make_train_function(self, force=False):
+        """The function that `fit` calls, made once for each `compile`."""
+        if self.train_function is None or force:
+            self.train_function = TrainFunction(self, self.train_step)
+        return self.train_function
+
+    def request_stop(self):
+        """Ends `fit` after a step that all workers agree on: this one, or with several workers the next.
+
+        Callbacks that decide by the clock or by a signal call it; `stop_training` is for decisions that every worker
+        takes alike, such as by the logs.
+        """
+        self.stop_requested = True
+
+    def get_compile_config(self):
+        """What `compile` was given, serialised."""
+        if not self.compiled:
+            return {}
+        optimizers = {name: getattr(self, name) for name in self.optimizer_networks}
+        return {**keras.saving.serialize_keras_object(optimizers), **self._execution}
+
+    def compile_from_config(self, config):
+        """Compiles with the optimizers of `get_compile_config`, so that their slots can be restored."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def get_config(self):
+        """The constructor's arguments, networks included, serialised."""
+        names = inspect.signature(type(self)).parameters
+        config = {name: getattr(self, name) for name in names if name != "kwargs"}
+        return {**keras.saving.serialize_keras_object(config), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes the model of a `get_config`."""
+        return cls(**keras.saving.deserialize_keras_object(config, custom_objects=custom_objects))
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing is left to build; Keras would draw a batch here, and fail on uneven ones and on several workers."""
+
+    def fit(self, x=None, *args, callbacks=None, **kwargs):
+        """`keras.Model.fit`, after a look at the examples, and stopped by `StopOnNonFinite`.
+
+        Args:
+            x: Array, tensor or `tf.data.Dataset` of examples as `example_shape` says.
+            *args: As in `keras.Model.fit`.
+            callbacks: As in `keras.Model.fit`.
+            **kwargs: As in `keras.Model.fit`.
+
+        Returns:
+            `keras.callbacks.History`.
+
+        Raises:
+            ValueError: If the examples come with targets, have another shape than the networks, are not finite, are
+                images outside [-1, 1], or if a batch is smaller than the number of replicas.
+            FloatingPointError: If a loss or a weight becomes NaN or infinite.
+        """
+        targets = kwargs.get("y", args[0] if args else None)
+        examples = first_examples(x if targets is None else (x, targets))
+        if examples is not None and self.compiled:
+            check_examples(examples, self.example_shape)
+            batch_size = kwargs.get("batch_size", args[1] if len(args) > 1 else None) or 32
+            rows = min(len(examples), batch_size) if hasattr(x, "shape") else len(examples)
+            check_replicas(rows, self.distribute_strategy.num_replicas_in_sync)
+        self.stop_requested = False
+        callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
+        return super().fit(x, *args, callbacks=[StopOnNonFinite(), EpochSteps(), *callbacks], **kwargs)
+
+    def export(self, filepath):
+        """Writes `signatures()` as a SavedModel for TF Serving.
+
+        Args:
+            filepath: Folder to make; for TF Serving it ends in a version number, as `exports/wgan_gp/1`.
+
+        Raises:
+            FileExistsError: If `filepath` exists.
+        """
+        from zoo.serving import saved_model
+
+        saved_model.write(self.signatures(), filepath, track=[self])
+
+
+def whole_number(variable):
+    """The value of a scalar Keras variable, on one replica or many, as a Python number."""
+    return int(tf.convert_to_tensor(variable.value))
+
+
+def _check_accumulates_nothing(name, optimizer):
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if inner.gradient_accumulation_steps:
+        raise ValueError(
+            f"`{name}` must not accumulate gradients over steps, since the updates of one training step follow each "
+            f"other. Received: gradient_accumulation_steps={inner.gradient_accumulation_steps} in the optimizer. "
+            "Give `gradient_accumulation_steps` to `compile` instead: it takes each batch in parts."
+        )

@@ -1,0 +1,148 @@
+"""How variables move: by gradients of an objective, or by a rule of their own, on every replica alike."""
+
+from functools import partial
+
+import tensorflow as tf
+from keras import ops
+
+
+def minimize(objective, inputs, variables, optimizer, batch):
+    """One update of `variables` that lowers the sum of the terms of `objective`, over the rows of all replicas.
+
+    The gradient is the sum over micro-batches, one after the other, if the model was compiled with
+    `gradient_accumulation_steps`: the same update in less memory.
+
+    Args:
+        objective: Function of `inputs` that returns {name: (rows,) tensor of weighted values}, each row's value
+            made of that row only. Anything that differs between rows comes through `inputs`.
+        inputs: Tuple of tensors (rows, ...).
+        variables: The variables to move; no others are watched.
+        optimizer: Built Keras optimizer; scales the loss if it is a `LossScaleOptimizer`.
+        batch: `GlobalBatch` over which the terms are averaged.
+
+    Returns:
+        {name: mean of the term over this replica's rows, float32 scalar}.
+
+    Raises:
+        ValueError: If no term depends on `variables`.
+    """
+    values = [variable.value for variable in variables]
+    scale = optimizer.scale_loss(1.0)
+    connected = [False] * len(values)
+
+    def gradients_of(*inputs):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            terms = objective(*inputs)
+            loss = scale * sum(batch.mean(rows) for rows in terms.values())
+        gradients = tape.gradient(loss, values)
+        connected[:] = [gradient is not None for gradient in gradients]
+        if not any(connected):
+            raise ValueError(
+                f"None of the terms {sorted(terms)} depends on the {len(values)} variables that they should train. "
+                "Check that the network passed in is connected from its input to its output."
+            )
+        sums = {name: ops.sum(ops.cast(rows, "float32")) for name, rows in terms.items()}
+        return [gradient for gradient in gradients if gradient is not None], sums
+
+    compute = gradients_of
+    if batch.micro_batches > 1:
+        compute = partial(_accumulate, gradients_of, num_parts=batch.micro_batches, num_rows=batch.num_rows)
+    if batch.compile_gradients:
+        compute = tf.function(compute, jit_compile=True, autograph=False)
+    gradients, sums = compute(*inputs)
+    moved = [variable for variable, used in zip(variables, connected, strict=True) if used]
+    optimizer.apply(_agreed(gradients, optimizer, batch), moved)
+    rows = ops.cast(batch.num_rows, "float32")
+    return {name: tf.math.divide_no_nan(total, rows) for name, total in sums.items()}
+
+
+def _accumulate(function, *inputs, num_parts, num_rows):
+    """Sum of the results of `function` over equal parts of the rows and what is left over, one after the other."""
+    size = ops.maximum(-(-num_rows // num_parts), 1) if tf.is_tensor(num_rows) else -(-num_rows // num_parts)
+    whole_parts, rest = num_rows // size, num_rows % size
+
+    def add(total, part):
+        new = tf.nest.map_structure(tf.convert_to_tensor, function(*part))
+        return tf.nest.map_structure(tf.add, total, new)
+
+    def rows_of(start, count):
+        return [tf.slice(one, [start, *[0] * (len(one.shape) - 1)], [count, *one.shape[1:]]) for one in inputs]
+
+    def body(index, total):
+        return index + 1, add(total, rows_of(index * size, size))
+
+    total = _zeros_like_result(function, inputs)
+    _, total = tf.while_loop(lambda index, _: index < whole_parts, body, (0, total), parallel_iterations=1)
+    if tf.is_tensor(rest):
+        return tf.cond(rest > 0, lambda: add(total, rows_of(whole_parts * size, rest)), lambda: total)
+    return add(total, rows_of(whole_parts * size, rest)) if rest else total
+
+
+def _zeros_like_result(function, inputs):
+    """Zeros of the shapes that `function` returns, found without running it."""
+    specs = [tf.TensorSpec([None, *one.shape[1:]], one.dtype) for one in inputs]
+    traced = tf.function(function, autograph=False).get_concrete_function(*specs)
+    return tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), traced.structured_outputs)
+
+
+def _agreed(gradients, optimizer, batch):
+    """Gradients that an optimizer, which adds up those of all replicas, may look at on each replica alone.
+
+    Keras clips each replica's gradient before the sum, and asks only the first replica whether 16-bit gradients
+    overflowed. So the sum is made first where the optimizer clips, and an overflow is made known to all.
+    """
+    if batch.num_replicas == 1:
+        return gradients
+    context = tf.distribute.get_replica_context()
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if inner.clipnorm or inner.global_clipnorm or inner.clipvalue:
+        summed = context.all_reduce(tf.distribute.ReduceOp.SUM, [tf.convert_to_tensor(one) for one in gradients])
+        # One replica brings the sum, the others nothing, so that the optimizer's sum leaves it as it is.
+        first = context.replica_id_in_sync_group == 0
+        gradients = [tf.where(first, one, tf.zeros_like(one)) for one in summed]
+    if inner is not optimizer:
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(one))) for one in gradients])
+        overflows = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~finite, tf.float32))
+        gradients = [tf.where(overflows > 0, tf.cast(float("nan"), one.dtype), one) for one in gradients]
+    return gradients
+
+
+def update_each(function, variables, *sources):
+    """Sets each variable to `function(variable, source, ...)`, on every replica alike.
+
+    Args:
+        function: Function of a variable's value and the values of its sources.
+        variables: List of Keras variables.
+        *sources: Lists of Keras variables, as long as `variables`.
+    """
+
+    def update(strategy):
+        for variable, *values in zip(variables, *sources, strict=True):
+            values = [tf.convert_to_tensor(value.value) for value in values]
+            strategy.extended.update(
+                variable.value, lambda target, *given: target.assign(function(target, *given)), args=values
+            )
+
+    tf.distribute.get_replica_context().merge_call(update)
+
+
+def update_average(average, network, decay, step):
+    """Moves the weights of `average` towards those of `network`: w <- d w + (1 - d) v, d = min(decay, (1+t)/(10+t)).
+
+    The growing d keeps the untrained start out of the average. Non-trainable state (batch statistics) is copied.
+
+    Args:
+        average: Network of the same architecture that holds the average.
+        network: The network in training.
+        decay: Limit of d, in [0, 1).
+        step: Training steps taken so far.
+    """
+    step = ops.cast(step, "float32")
+    decay = ops.minimum(decay, (1.0 + step) / (10.0 + step))
+    pairs = list(zip(average.variables, network.variables, strict=True))
+    trained = [(old, new) for old, new in pairs if new.trainable]
+    state = [(old, new) for old, new in pairs if not new.trainable]
+    update_each(lambda old, new: new + decay * (old - new), *zip(*trained, strict=True))
+    if state:
+        update_each(lambda old, new: new, *zip(*state, strict=True))

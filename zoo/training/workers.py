@@ -1,0 +1,53 @@
+"""Several processes that train one model: who they are, and what they must agree on."""
+
+import tensorflow as tf
+
+
+def num_workers(strategy):
+    """Number of processes that train together under `strategy`."""
+    resolver = strategy.cluster_resolver
+    cluster = resolver.cluster_spec().as_dict() if resolver and resolver.task_type else {}
+    return sum(len(tasks) for tasks in cluster.values()) or 1
+
+
+def is_chief(strategy):
+    """Whether this process writes files for all: the first worker, or the only one."""
+    resolver = strategy.cluster_resolver
+    return resolver is None or not resolver.task_type or resolver.task_id == 0
+
+
+def share_from_chief(strategy, values):
+    """Each of `values` as the chief has it; every worker calls this at the same point.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        values: List of arrays or numbers of the same shapes and types on all workers.
+
+    Returns:
+        List of arrays, bit for bit the chief's.
+    """
+    if num_workers(strategy) == 1:
+        return values
+
+    def from_first_replica(*tensors):
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return [tf.where(first, tensor, tf.zeros_like(tensor)) for tensor in tensors]
+
+    @tf.function(autograph=False)
+    def share(tensors):
+        parts = strategy.run(from_first_replica, args=tensors)
+        return [strategy.reduce("SUM", part, axis=None) for part in parts]
+
+    return [value.numpy() for value in share(tuple(tf.convert_to_tensor(value) for value in values))]
+
+
+def share_weights(model, optimizers=()):
+    """Gives the variables of a model and of its optimizers the chief's values, on all workers."""
+    strategy = model.distribute_strategy
+    if num_workers(strategy) == 1:
+        return
+    on_read = tf.VariableSynchronization.ON_READ
+    variables = [*model.variables, *(slot for optimizer in optimizers for slot in optimizer.variables)]
+    variables = [one for one in variables if getattr(one.value, "synchronization", None) != on_read]
+    for variable, value in zip(variables, share_from_chief(strategy, [one.numpy() for one in variables]), strict=True):
+        variable.assign(value)
