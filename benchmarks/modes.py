@@ -22,7 +22,7 @@ import tyro
 
 from zoo import GAN, WGAN, WGANGP, data, mlp_critic, mlp_generator
 from zoo.evaluation import Evaluator
-from zoo.runs import write_json
+from zoo.runs.folder import write_json
 
 MODELS = {
     "gan": lambda networks, **options: GAN(*networks, **options),

@@ -53,7 +53,9 @@ def build(config, example_shape):
         generator_ema=config.generator_ema,
         seed=config.seed,
     )
-    model.compile(*[keras.optimizers.Adam(config.learning_rate, beta_1=0.5) for _ in range(2)])
+    model.compile(
+        *[keras.optimizers.Adam(config.learning_rate, beta_1=0.5) for _ in range(2)], **runs.execution(config)
+    )
     return model
 
 

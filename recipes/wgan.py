@@ -56,7 +56,7 @@ def build(config, example_shape):
         generator_ema=config.generator_ema,
         seed=config.seed,
     )
-    model.compile(*[keras.optimizers.RMSprop(config.learning_rate) for _ in range(2)])
+    model.compile(*[keras.optimizers.RMSprop(config.learning_rate) for _ in range(2)], **runs.execution(config))
     return model
 
 

@@ -55,7 +55,7 @@ def build(config, example_shape):
         seed=config.seed,
     )
     adam = [keras.optimizers.Adam(config.learning_rate, beta_1=betas[0], beta_2=betas[1]) for _ in range(2)]
-    model.compile(*adam)
+    model.compile(*adam, **runs.execution(config))
     return model
 
 

@@ -23,7 +23,7 @@ ALLOWED = {
     "pictures": {"serving"},
     "callbacks": {"pictures"},
     "evaluation": {"metrics"},
-    "runs": {"checks", "data", "callbacks", "evaluation", "pictures", "serving"},
+    "runs": {"checks", "data", "callbacks", "evaluation", "pictures", "serving", "training"},
 }
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from recipes import gan, wgan, wgan_gp
 from zoo import runs
+from zoo.checks import check_replicas
 
 ROOT = Path(__file__).parents[1]
 TINY = ["--data", "ring", "--hidden", "8", "8", "--batch-size", "16", "--steps-per-epoch", "4", "--epochs", "3"]
@@ -215,7 +216,7 @@ def test_an_export_folder_that_cannot_be_written_leaves_the_run_intact(finished,
 
 def test_batch_smaller_than_replicas():
     with pytest.raises(ValueError, match="A batch of 1 examples cannot be split over 2 replicas"):
-        runs.check_replicas(1, 2)
+        check_replicas(1, 2)
 
 
 def test_help_shows_every_option_with_its_default(capsys):

@@ -16,7 +16,7 @@ from zoo.training.guard import StopOnNonFinite
 from zoo.training.loop import TrainFunction
 from zoo.training.model import TrainStepModel, whole_number
 from zoo.training.updates import minimize, update_average, update_each
-from zoo.training.workers import is_chief, num_workers, share_from_chief, share_weights
+from zoo.training.workers import is_chief, lost_workers_named, num_workers, share_from_chief, share_weights
 
 __all__ = [
     "GlobalBatch",
@@ -24,6 +24,7 @@ __all__ = [
     "TrainFunction",
     "TrainStepModel",
     "is_chief",
+    "lost_workers_named",
     "minimize",
     "num_workers",
     "share_from_chief",

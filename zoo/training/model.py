@@ -10,6 +10,7 @@ from zoo.checks import check_examples, check_positive, check_replicas, first_exa
 from zoo.training.batch import GlobalBatch
 from zoo.training.guard import StopOnNonFinite
 from zoo.training.loop import EpochSteps, TrainFunction
+from zoo.training.workers import lost_workers_named, num_workers
 
 
 class TrainStepModel(keras.Model):
@@ -140,6 +141,8 @@ class TrainStepModel(keras.Model):
         takes alike, such as by the logs.
         """
         self.stop_requested = True
+        if num_workers(self.distribute_strategy) == 1:
+            self.stop_training = True
 
     def get_compile_config(self):
         """What `compile` was given, serialised."""
@@ -182,6 +185,7 @@ class TrainStepModel(keras.Model):
             ValueError: If the examples come with targets, have another shape than the networks, are not finite, are
                 images outside [-1, 1], or if a batch is smaller than the number of replicas.
             FloatingPointError: If a loss or a weight becomes NaN or infinite.
+            ConnectionError: If another worker is gone.
         """
         targets = kwargs.get("y", args[0] if args else None)
         examples = first_examples(x if targets is None else (x, targets))
@@ -190,9 +194,12 @@ class TrainStepModel(keras.Model):
             batch_size = kwargs.get("batch_size", args[1] if len(args) > 1 else None) or 32
             rows = min(len(examples), batch_size) if hasattr(x, "shape") else len(examples)
             check_replicas(rows, self.distribute_strategy.num_replicas_in_sync)
-        self.stop_requested = False
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
-        return super().fit(x, *args, callbacks=[StopOnNonFinite(), EpochSteps(), *callbacks], **kwargs)
+        try:
+            with lost_workers_named(self.distribute_strategy):
+                return super().fit(x, *args, callbacks=[StopOnNonFinite(), EpochSteps(), *callbacks], **kwargs)
+        finally:
+            self.stop_requested = False
 
     def export(self, filepath):
         """Writes `signatures()` as a SavedModel for TF Serving.

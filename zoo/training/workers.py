@@ -1,5 +1,7 @@
 """Several processes that train one model: who they are, and what they must agree on."""
 
+from contextlib import contextmanager
+
 import tensorflow as tf
 
 
@@ -41,13 +43,33 @@ def share_from_chief(strategy, values):
     return [value.numpy() for value in share(tuple(tf.convert_to_tensor(value) for value in values))]
 
 
-def share_weights(model, optimizers=()):
-    """Gives the variables of a model and of its optimizers the chief's values, on all workers."""
+def share_weights(model):
+    """Gives the variables of a `TrainStepModel` and of its optimizers the chief's values, on all workers."""
     strategy = model.distribute_strategy
     if num_workers(strategy) == 1:
         return
     on_read = tf.VariableSynchronization.ON_READ
-    variables = [*model.variables, *(slot for optimizer in optimizers for slot in optimizer.variables)]
+    variables = [*model.variables, *(slot for optimizer in model.optimizers for slot in optimizer.variables)]
     variables = [one for one in variables if getattr(one.value, "synchronization", None) != on_read]
     for variable, value in zip(variables, share_from_chief(strategy, [one.numpy() for one in variables]), strict=True):
         variable.assign(value)
+
+
+@contextmanager
+def lost_workers_named(strategy):
+    """Turns the errors of a broken connection between workers into one that says what to do.
+
+    Raises:
+        ConnectionError: If another worker is gone, ended or cannot be reached.
+    """
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError) as error:
+        if num_workers(strategy) == 1:
+            raise
+        reason = [line for line in str(error).splitlines() if "aborted by" in line or "/job:worker" in line]
+        raise ConnectionError(
+            f"Training stopped: worker {strategy.cluster_resolver.task_id} lost the connection to another worker "
+            f"({' '.join(reason[:2]) or type(error).__name__}). The last checkpoint is kept. Look for the cause in the "
+            "other workers' output, then start the same command on all of them again: it goes on from the checkpoint."
+        ) from error

@@ -1,0 +1,164 @@
+"""Training from scratch or from where the run folder stands, on one worker or as one of several."""
+
+import signal
+import sys
+from contextlib import contextmanager
+
+from zoo.checks import check_replicas
+from zoo.runs.devices import make_strategy
+from zoo.runs.ending import finish
+from zoo.runs.folder import home_of, open_folder, restore, write_json
+
+
+def run(name, config, build, *, group=None):
+    """Trains one model as its recipe says, from scratch or from where the run folder stands.
+
+    With several workers, each calls this with the same configuration. The first, the chief, reads and writes the run
+    folder and evaluates; the others only train, and need no access to the folder.
+
+    Args:
+        name: Name of the recipe, and of the published model.
+        config: `RunConfig` of the recipe.
+        build: Function (config, example_shape) that returns a compiled model.
+        group: Updates of one step that take examples of their own; None if the step sees one batch.
+
+    Returns:
+        The metrics written to metrics.json; None on workers other than the chief.
+
+    Raises:
+        ValueError: If the folder holds a run of another configuration.
+        FloatingPointError: If training became NaN; the last checkpoint is kept.
+        ConnectionError: If another worker is gone.
+        SystemExit: With code 0 after a SIGTERM or Ctrl-C, once the checkpoint is written.
+    """
+    strategy = make_strategy(config.strategy, config.replicas)
+    import keras
+
+    from zoo import data
+    from zoo.evaluation import Evaluator
+    from zoo.training import is_chief, lost_workers_named, num_workers, share_weights
+
+    group = group if group and group > 1 else None
+    train_data = data.load(config.data, split="train", image_size=config.image_size)
+    test_data = data.load(config.data, split="test", image_size=config.image_size)
+    passes = train_data.steps_per_epoch(config.batch_size, group)
+    steps_per_epoch = config.steps_per_epoch or passes
+    check_replicas(config.batch_size, strategy.num_replicas_in_sync)
+    chief = is_chief(strategy)
+    folder = open_folder(name, config) if chief else home_of(name, config)
+    if chief:
+        print(f"{name} on {train_data.name}: {train_data.size} examples {train_data.shape} from {train_data.origin}")
+        replicas = f"{strategy.num_replicas_in_sync} replicas of {num_workers(strategy)} workers"
+        print(f"Run folder: {folder}    TensorBoard: tensorboard --logdir {folder / 'logs'}    {replicas}", flush=True)
+
+    keras.config.set_dtype_policy(config.precision)
+    keras.utils.set_random_seed(config.seed)
+    with strategy.scope():
+        model = build(config, train_data.shape)
+    evaluate = Evaluator(train_data, test_data)
+    with stop_on_signals(model) as received:
+        if chief:
+            begin(model, folder, evaluate)
+        with lost_workers_named(strategy):
+            share_weights(model)
+        done = model.steps_taken
+        total = config.epochs * steps_per_epoch
+        if done and chief:
+            print(f"Resuming after {done} of {total} steps." if done < total else f"All {done} steps are done already.")
+        callbacks = callbacks_of(config, folder, train_data, evaluate, total) if chief else callbacks_of_worker(config)
+        while done < total:
+            epoch, taken = divmod(done, steps_per_epoch)
+            batches = train_data.batches(config.batch_size, seed=config.seed, first_epoch=done // passes, group=group)
+            model.fit(
+                batches.skip(done % passes),
+                initial_epoch=epoch,
+                # An epoch that was cut short is finished first, on its own.
+                epochs=epoch + 1 if taken else config.epochs,
+                steps_per_epoch=steps_per_epoch - taken,
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=int(chief and verbosity(config.verbose) == "bar"),
+            )
+            done = model.steps_taken
+            if model.stop_training:
+                break
+    if received:
+        print(f"\nStopped by {received[0]} after {done} of {total} steps. The same command goes on from there.")
+        raise SystemExit(0)
+    return finish(name, config, folder, model, evaluate, done) if chief else None
+
+
+def begin(model, folder, evaluate):
+    """Loads the checkpoint, or writes down what the untrained model and real examples reach."""
+    checkpoint = folder / "checkpoints" / "latest.weights.h5"
+    if checkpoint.exists():
+        restore(model, checkpoint)
+    else:
+        write_json(folder / "baselines.json", {"untrained": evaluate(model), "real": evaluate.real_against_real()})
+
+
+@contextmanager
+def stop_on_signals(model):
+    """Makes SIGTERM, as pre-emptible machines send it, and Ctrl-C end training after a step; a second one at once.
+
+    Yields:
+        List of the names of the signals received.
+    """
+    received = []
+
+    def request_stop(number, _):
+        received.append(signal.Signals(number).name)
+        print(f"\n{received[0]}: stopping after this step and writing a checkpoint.", file=sys.stderr, flush=True)
+        model.request_stop()
+        signal.signal(number, earlier[number])
+
+    earlier = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        for number in earlier:
+            signal.signal(number, request_stop)
+        yield received
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def callbacks_of(config, folder, source, evaluate, total):
+    """The callbacks of the chief, in the order in which they see the logs."""
+    import keras
+
+    from zoo.callbacks import Checkpoint, Evaluate, History, KeepBest, Progress, SampleGrid
+
+    points = not source.is_images
+    reference = source.examples(2500, seed=0) if points else None
+    checkpoints = folder / "checkpoints"
+    best = [KeepBest(checkpoints, config.best_by, patience=config.patience)] if config.best_by else []
+    return [
+        Evaluate(evaluate, config.evaluate_every),
+        History(folder / "history.jsonl"),
+        keras.callbacks.TensorBoard(folder / "logs", write_graph=False),
+        SampleGrid(
+            folder / "samples",
+            folder / "logs" / "samples",
+            num_samples=2500 if points else 64,
+            reference=reference,
+        ),
+        *([Progress(total)] if verbosity(config.verbose) == "lines" else []),
+        *callbacks_of_worker(config),
+        *best,
+        # Last, so that a checkpoint is of an epoch whose logs and pictures are written.
+        Checkpoint(checkpoints / "latest.weights.h5", keep=config.keep_checkpoints, minutes=config.checkpoint_minutes),
+    ]
+
+
+def callbacks_of_worker(config):
+    """The callbacks that every worker has."""
+    from zoo.callbacks import TimeBudget
+
+    return [] if config.max_minutes is None else [TimeBudget(config.max_minutes)]
+
+
+def verbosity(name):
+    """How progress is shown: "bar", "lines" or "silent"."""
+    if name == "auto":
+        return "bar" if sys.stdout.isatty() else "lines"
+    return name
