@@ -18,25 +18,32 @@ class Row:
         build: Makes the uncompiled model.
         shape: Shape of one example.
         trains: For each optimizer the network that it moves and the terms whose sum it lowers.
+        large: Options of `build` for a model of realistic size, which benchmarks/scale.py trains.
     """
 
     build: callable
     shape: tuple
     trains: dict
+    large: dict
 
     def examples(self, count, seed=0):
-        values = np.random.default_rng(seed).uniform(-0.9, 0.9, (count, *self.shape))
-        return (values + 0.1).astype("float32")
+        return examples_of(self.shape, count, seed)
 
 
-def _images(model, judge, **options):
-    shape = (8, 8, 1)
-    networks = {"generator": dcgan_generator(shape, 4, 4, norm="layer"), judge: dcgan_critic(shape, 4)}
-    return model(**networks, **options)
+def examples_of(shape, count, seed=0):
+    values = np.random.default_rng(seed).uniform(-0.9, 0.9, (count, *shape))
+    return (values + 0.1).astype("float32")
 
 
-def _points(model, judge, **options):
-    networks = {"generator": mlp_generator((2,), hidden=(8, 8)), judge: mlp_critic((2,), hidden=(8, 8))}
+def _images(model, judge, side=8, filters=4, **options):
+    shape = (side, side, 1)
+    generator = dcgan_generator(shape, filters, filters, norm="layer")
+    return model(**{"generator": generator, judge: dcgan_critic(shape, filters)}, **options)
+
+
+def _points(model, judge, width=8, **options):
+    hidden = (width, width)
+    networks = {"generator": mlp_generator((2,), hidden=hidden), judge: mlp_critic((2,), hidden=hidden)}
     return model(**networks, **options)
 
 
@@ -49,16 +56,22 @@ def _adversaries(judge, *penalties):
 
 GAN_TRAINS = _adversaries("discriminator")
 WGAN_GP_TRAINS = _adversaries("critic", "gradient_penalty")
+LARGE_IMAGES, LARGE_POINTS = {"side": 28, "filters": 32}, {"width": 256}
 ROWS = {
-    "gan": Row(partial(_images, GAN, "discriminator"), (8, 8, 1), GAN_TRAINS),
+    "gan": Row(partial(_images, GAN, "discriminator"), (8, 8, 1), GAN_TRAINS, LARGE_IMAGES),
     "gan_minimax_ema": Row(
         partial(_points, GAN, "discriminator", generator_loss="minimax", discriminator_steps=2, generator_ema=0.9),
         (2,),
         GAN_TRAINS,
+        LARGE_POINTS,
     ),
     # Clipping at the paper's 0.01 would move a critic that does not train: test_wgan.py looks at it.
-    "wgan": Row(partial(_points, WGAN, "critic", critic_steps=2, clip=10.0), (2,), _adversaries("critic")),
-    "wgan_gp": Row(partial(_images, WGANGP, "critic", critic_steps=2, generator_ema=0.9), (8, 8, 1), WGAN_GP_TRAINS),
+    "wgan": Row(
+        partial(_points, WGAN, "critic", critic_steps=2, clip=10.0), (2,), _adversaries("critic"), LARGE_POINTS
+    ),
+    "wgan_gp": Row(
+        partial(_images, WGANGP, "critic", critic_steps=2, generator_ema=0.9), (8, 8, 1), WGAN_GP_TRAINS, LARGE_IMAGES
+    ),
 }
 
 

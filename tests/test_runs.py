@@ -1,9 +1,12 @@
 """Recipes through their command lines, on settings that take seconds."""
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -145,6 +148,42 @@ def test_a_spent_budget_stops_within_an_epoch_and_the_rest_ends_bit_identical(fi
     assert_equal_to_the_bit(tmp_path / "run", finished)
     steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert steps == [1, 4, 8, 12]
+
+
+def test_sigterm_writes_a_checkpoint_and_the_same_command_ends_bit_identical(finished, tmp_path, capsys):
+    """The signal falls into an epoch; Keras's handler is put back afterwards."""
+    folder = tmp_path / "run"
+    earlier = signal.getsignal(signal.SIGTERM)
+
+    def terminate():
+        while not (folder / "checkpoints" / "latest.weights.h5").exists():
+            time.sleep(0.002)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=terminate, daemon=True).start()
+    with pytest.raises(SystemExit) as stopped:
+        run(wgan_gp, folder)
+    assert stopped.value.code == 0 and signal.getsignal(signal.SIGTERM) == earlier
+    output = capsys.readouterr()
+    assert "SIGTERM: stopping after this step" in output.err
+    steps = int(re.search(r"Stopped by SIGTERM after (\d+) of 12 steps", output.out).group(1))
+    assert 4 <= steps <= 12 and checkpoint(folder)["vars/0"] == steps
+    assert not (folder / "metrics.json").exists()
+    run(wgan_gp, folder)
+    assert_equal_to_the_bit(folder, finished)
+
+
+def test_the_best_checkpoint_is_kept_over_resumes_and_ends_the_run_when_nothing_gets_better(tmp_path, capsys):
+    """A learning rate of zero brings nothing better: after the first evaluation, three more."""
+    options = ["--learning-rate", "0", "--evaluate-every", "1", "--best-by", "wasserstein_2", "--patience", "3"]
+    run(wgan_gp, tmp_path / "run", *options, "--epochs", "2", "--keep-checkpoints", "2")
+    run(wgan_gp, tmp_path / "run", *options, "--epochs", "9", "--keep-checkpoints", "2")
+    assert "wasserstein_2 was not better than" in capsys.readouterr().out
+    best = json.loads((tmp_path / "run" / "checkpoints" / "best.json").read_text())
+    assert (best["step"], best["evaluations_since"]) == (4, 3)
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["steps"] == 16
+    names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert names == ["best.json", "best.weights.h5", "latest.weights.h5", "step-00000012.weights.h5"]
 
 
 def test_two_replicas_give_the_weights_of_one(finished, tmp_path):

@@ -77,6 +77,7 @@ def start(command, count, gpus_per_worker=None):
         worker.reader = threading.Thread(target=pass_on, args=(worker.stdout, index), daemon=True)
         worker.reader.start()
         workers.append(worker)
+        print(f"Worker {index}: process {worker.pid}", flush=True)
     return workers
 
 
@@ -112,18 +113,21 @@ def wait(workers):
         Exit code: 0, or that of the first worker that failed (128 + n for one killed by signal n).
     """
     failed, deadline = None, None
-    while any(worker.poll() is None for worker in workers):
+    while True:
+        running = [worker for worker in workers if worker.poll() is None]
         bad = [index for index, worker in enumerate(workers) if worker.poll() not in (None, 0)]
         if bad and failed is None:
             failed, deadline = bad[0], time.monotonic() + GRACE_SECONDS
-            print(f"Worker {failed} {how_it_ended(workers[failed])}; the others end too.", file=sys.stderr, flush=True)
+            others = "; the others end too" if running else ""
+            print(f"Worker {failed} {how_it_ended(workers[failed])}{others}.", file=sys.stderr, flush=True)
+        if not running:
+            break
         if deadline is not None and time.monotonic() > deadline:
             send(workers, signal.SIGKILL)
         time.sleep(0.1)
     for worker in workers:
         worker.reader.join(timeout=5)
-    codes = [worker.returncode for worker in workers]
-    code = codes[failed] if failed is not None else next(filter(None, codes), 0)
+    code = 0 if failed is None else workers[failed].returncode
     return 128 - code if code < 0 else code
 
 

@@ -1,0 +1,38 @@
+"""One worker of several: trains rows of the conformance table from given weights, and writes what the chief ends with.
+
+python -m zoo.launch --workers 2 -m tests.worker FOLDER
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tests.conformance import ROWS, compile_sgd, fit
+from zoo.runs.devices import make_strategy
+from zoo.training import is_chief
+
+BATCH = 7
+
+
+def read(path):
+    with np.load(path) as arrays:
+        return [arrays[name] for name in arrays.files]
+
+
+def main(folder):
+    strategy = make_strategy("multiworker")
+    for name, row in ROWS.items():
+        with strategy.scope():
+            model = row.build()
+            model.set_weights(read(folder / f"{name}.start.npz"))
+            compile_sgd(model, steps_per_execution=2)
+        logs = fit(model, row.examples(3 * BATCH), batch_size=BATCH).history
+        if is_chief(strategy):
+            model.save(folder / f"{name}.keras")
+            np.savez(folder / f"{name}.end.npz", *model.get_weights())
+            np.savez(folder / f"{name}.logs.npz", **logs)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
