@@ -31,6 +31,7 @@ setup(
     extras_require={
         "test": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.14,<0.18", "POT>=0.9.5,<0.10", "jax>=0.10,<0.11"],
         "ot": ["POT>=0.9.5,<0.10"],
+        "records": ["array-record>=0.8.3,<0.9"],
         "datasets": ["tensorflow-datasets>=4.9,<5"],
         "benchmark": [
             "torch>=2.6,<3",

@@ -95,7 +95,7 @@ def test_resizing_a_named_set():
     ("name", "options", "message"),
     [
         ("fashion-mnits", {}, r"No data set is called 'fashion-mnits'. Did you mean 'fashion_mnist'\?"),
-        ("zzzzzz", {}, "The sets are: cifar10, digits, .* A path to a folder of images also works"),
+        ("zzzzzz", {}, "The sets are: cifar10, digits, .* A path to a folder of images or records also works"),
         ("", {}, "No data set is called ''"),
         (None, {}, "No data set is called None"),
         ("digits", {"split": "validation"}, "`split` must be one of 'train', 'test'. Received: 'validation'"),

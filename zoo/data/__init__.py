@@ -1,9 +1,11 @@
-"""Data by name, or from a folder of images, as `tf.data` pipelines whose order can be resumed.
+"""Data by name, or from a folder of images or records, as `tf.data` pipelines whose order can be resumed.
 
     from zoo import data
 
     source = data.load("digits", split="train")
     batches = source.batches(64, seed=0)
+
+Sets larger than memory are folders of records: `python -m zoo.data.records SOURCE OUT` writes them.
 
 Importing this package does not import TensorFlow.
 """

@@ -1,20 +1,20 @@
 """A folder of images: listing, checking and reading the files."""
 
+import functools
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from zoo.data.source import Source, centre_box
+from zoo.data import progress
+from zoo.data.decode import read_picture, size_and_kind
+from zoo.data.source import Source
 from zoo.data.splits import SPLITS, held_out
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 _MANY = 2000
-_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
 class Pictures:
@@ -48,7 +48,7 @@ class Pictures:
             raise ValueError(f"The image {path} could be read before and now cannot be: {error}.") from error
 
 
-def load(path, split, image_size=None, channels=None):
+def load(path, split, image_size=None, channels=None, cache=False):
     """The images of a folder, every file checked.
 
     Args:
@@ -56,6 +56,7 @@ def load(path, split, image_size=None, channels=None):
         split: "train" or "test".
         image_size: (height, width) or None.
         channels: 1, 3 or None.
+        cache: Whether to keep each picture that was read.
 
     Returns:
         `Source`.
@@ -85,45 +86,9 @@ def load(path, split, image_size=None, channels=None):
         labels=labels,
         num_classes=None if class_names is None else len(class_names),
         class_names=class_names,
+        cache=cache,
         origin=f"the image folder {path}, {note}",
     )
-
-
-def read_picture(path, size, channels):
-    """One image file, turned as its EXIF data say, cut to the aspect ratio of `size` and resized to it.
-
-    Args:
-        path: `Path` of the file.
-        size: (height, width).
-        channels: 1 or 3.
-
-    Returns:
-        uint8 array (height, width, channels).
-    """
-    from PIL import Image, ImageOps
-
-    mode = "L" if channels == 1 else "RGB"
-    height, width = size
-    with Image.open(path) as image:
-        # A JPEG that is far too large is decoded at a fraction of its size, at least four times the wanted.
-        image.draft(None, (4 * max(size), 4 * max(size)))
-        image = _opaque(ImageOps.exif_transpose(image)).convert(mode)
-    if image.size != (width, height):
-        box = centre_box((image.height, image.width), size)
-        image = image.crop(box).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(height, width, channels)
-
-
-def _opaque(image):
-    """An image over white where it is transparent, and with 8 bits where it has 16."""
-    from PIL import Image
-
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype("uint8"))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image
 
 
 class _Found(NamedTuple):
@@ -132,7 +97,7 @@ class _Found(NamedTuple):
     error: str | None = None
 
 
-@cache
+@functools.cache
 def _inspect(path, num_bytes, changed):
     """Size and kind of an image that is decoded once; cached as long as the file stays the same."""
     from PIL import Image
@@ -141,16 +106,13 @@ def _inspect(path, num_bytes, changed):
         return _Found(None, error="the file is empty")
     try:
         with Image.open(path) as image:
-            width, height = image.size
-            if image.getexif().get(0x0112) in _SIDEWAYS:
-                width, height = height, width
-            grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
+            size, grey = size_and_kind(image)
             # All of a JPEG's data are read, at a fraction of the cost of all its pixels.
             image.draft(None, (1, 1))
             image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return _Found(None, error=str(error))
-    return _Found((height, width), grey)
+    return _Found(size, grey)
 
 
 def _check(folder, paths):
@@ -169,13 +131,8 @@ def _check(folder, paths):
         for picture in pool.map(inspect, paths):
             found.append(picture)
             if many and (len(found) % _MANY == 0 or len(found) == len(paths)):
-                end = "\n" if len(found) == len(paths) or not sys.stderr.isatty() else "\r"
-                print(
-                    f"Checked {len(found)} of {len(paths)} images in {folder}",
-                    end=end,
-                    file=sys.stderr,
-                    flush=True,
-                )
+                line = f"Checked {len(found)} of {len(paths)} images in {folder}"
+                progress.show(line, last=len(found) == len(paths))
     damaged = [f"{path} ({it.error})" for path, it in zip(paths, found, strict=True) if it.error]
     if damaged:
         more = f"; and {len(damaged) - 5} more" if len(damaged) > 5 else ""

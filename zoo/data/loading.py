@@ -1,4 +1,4 @@
-"""From a name, or a path to a folder of images, to a `Source`."""
+"""From a name, or a path to a folder of images or records, to a `Source`."""
 
 import difflib
 import os
@@ -25,8 +25,8 @@ def names():
     return sorted(["digits", *points.SETS, *images.SETS])
 
 
-def load(name, *, split="train", image_size=None, channels=None, data_dir=None):
-    """Loads a data set by name, or a folder of images.
+def load(name, *, split="train", image_size=None, channels=None, data_dir=None, cache=False):
+    """Loads a data set by name, or a folder of images or records.
 
     - "ring", "grid", "swiss_roll": points in the plane, a fixed draw of 100,000 to train and 10,000 to test.
     - "digits": the 1,797 digits of 8 x 8 pixels that scikit-learn brings along.
@@ -35,6 +35,9 @@ def load(name, *, split="train", image_size=None, channels=None, data_dir=None):
       Datasets (all but "usps").
     - a folder: all .jpg, .png, .bmp and .gif files (first frame) in it and below, in the order of their
       paths. Folders of one level are the classes. Sub-folders "train" and "test" are the splits.
+    - a folder of records, for sets larger than memory: TFRecord or ArrayRecord files of `tf.train.Example`s, as
+      TensorFlow Datasets prepares them and `zoo.data.records.write` writes them. PNG or JPEG images lie under
+      "image" or "image/encoded", labels under "label" or "image/class/label"; the splits are in the file names.
 
     Where a set has no test split of its own, a tenth of it is held out by a fixed permutation.
 
@@ -45,12 +48,16 @@ def load(name, *, split="train", image_size=None, channels=None, data_dir=None):
             this aspect ratio around their centre, then resized by antialiased bilinear interpolation.
         channels: 1 for grey or 3 for RGB; None keeps what the set has. Transparency becomes white.
         data_dir: Folder with a sub-folder for each named set; None for the environment variable ZOO_DATA_DIR.
+        cache: Whether a folder's pictures are kept in memory, 8-bit, once they were read: the first epoch decodes
+            them, later ones do not. Named sets are in memory anyway and ignore it.
 
     Returns:
         `Source`.
 
     Raises:
-        ValueError: If the name or an option is wrong, or a file is damaged; the message names it.
+        ValueError: If the name or an option is wrong, a file is damaged (the message names it), or memory is too
+            small for `cache`.
+        ModuleNotFoundError: If the folder holds ArrayRecord files and array-record is not installed.
         FileNotFoundError: If the folder does not exist, or a named set is in none of the places tried.
         NotADirectoryError: If the path is a file.
         PermissionError: If the folder cannot be read.
@@ -80,7 +87,14 @@ def load(name, *, split="train", image_size=None, channels=None, data_dir=None):
     if name in images.SETS:
         (examples, labels), origin = images.find(name, split, data_dir)
         return Source(name, examples, labels=labels, num_classes=10, origin=origin, **options)
-    return folder.load(_known_folder(name), split, **options)
+    path = _known_folder(name)
+    # Imported here, so that `python -m zoo.data.records` does not find itself imported already.
+    from zoo.data import records
+
+    files = records.find(path)
+    if files:
+        return records.load(path, split, **options, cache=cache, files=files)
+    return folder.load(path, split, **options, cache=cache)
 
 
 def _digits(split, options):
@@ -103,7 +117,7 @@ def _known_folder(name):
     raise ValueError(
         f"No data set is called {name!r}. "
         + (f"Did you mean {closest[0]!r}? " if closest else "")
-        + f"The sets are: {', '.join(names())}. A path to a folder of images also works."
+        + f"The sets are: {', '.join(names())}. A path to a folder of images or records also works."
     )
 
 

@@ -1,0 +1,95 @@
+"""From a compressed image to pixels."""
+
+import numpy as np
+
+from zoo.data.source import centre_box
+
+_ORIENTATION = 0x0112
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+
+
+def read_picture(file, size, channels):
+    """One image, turned as its EXIF data say, cut to the aspect ratio of `size` and resized to it.
+
+    Args:
+        file: Path of an image file, or an open file of bytes.
+        size: (height, width).
+        channels: 1 or 3.
+
+    Returns:
+        uint8 array (height, width, channels).
+    """
+    from PIL import Image
+
+    with Image.open(file) as image:
+        shrink(image, size)
+        return fit_picture(image, size, channels)
+
+
+def shrink(image, size):
+    """Has a JPEG that is far too large decoded at a fraction of its size, at least four times the wanted.
+
+    Args:
+        image: `PIL.Image.Image`, whose pixels are not loaded yet.
+        size: (height, width).
+    """
+    image.draft(None, (4 * max(size), 4 * max(size)))
+
+
+def fit_picture(image, size, channels, check=None):
+    """As `read_picture`, of an image that is open already.
+
+    Args:
+        image: `PIL.Image.Image`, whose pixels need not be loaded yet.
+        size: (height, width).
+        channels: 1 or 3.
+        check: Function of what `size_and_kind` gives, called before the image is cut; or None.
+
+    Returns:
+        uint8 array (height, width, channels).
+    """
+    from PIL import Image, ImageOps
+
+    height, width = size
+    ImageOps.exif_transpose(image, in_place=True)
+    if check is not None:
+        check((image.height, image.width), _is_grey(image))
+    image = _opaque(image)
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode != mode:
+        image = image.convert(mode)
+    if image.size != (width, height):
+        box = centre_box((image.height, image.width), size)
+        image = image.crop(box).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(height, width, channels)
+
+
+def size_and_kind(image):
+    """What an image will be without being cut: read from its header, turned as its EXIF data say.
+
+    Args:
+        image: `PIL.Image.Image`, whose pixels need not be loaded yet.
+
+    Returns:
+        ((height, width), whether it is grey).
+    """
+    width, height = image.size
+    if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+        width, height = height, width
+    return (height, width), _is_grey(image)
+
+
+def _is_grey(image):
+    return image.mode in ("1", "L", "LA") or image.mode.startswith("I")
+
+
+def _opaque(image):
+    """An image over white where it is transparent, and with 8 bits where it has 16."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype("uint8"))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image
