@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "checks": set(),
     "random": set(),
+    "launch": set(),
     "ot": {"checks"},
     "losses": set(),
     "training": {"checks", "random", "serving"},

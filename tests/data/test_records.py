@@ -9,7 +9,6 @@ from PIL import Image
 
 from zoo import data
 from zoo.data import records
-from zoo.data.crc32c import masked, masked_of_rows
 from zoo.data.tfrecord import TFRecordFile
 
 NUMBERS = np.random.RandomState(0)
@@ -42,14 +41,6 @@ def write_file(path, contents):
 def seen(source):
     """The images as 0..255."""
     return np.concatenate(list(source.pixels()))
-
-
-def test_checksums():
-    # The check value of CRC-32C in the catalogue of CRC algorithms, https://reveng.sourceforge.io/crc-catalogue
-    value = 0xE3069283
-    assert masked(b"123456789") == ((value >> 15 | value << 17) + 0xA282EAD8) % 2**32
-    rows = NUMBERS.randint(0, 256, (50, 8)).astype("uint8")
-    assert masked_of_rows(rows).tolist() == [masked(bytes(row)) for row in rows]
 
 
 def test_records_of_any_length_are_those_that_tensorflow_wrote(tmp_path):

@@ -7,13 +7,11 @@ https://www.tensorflow.org/tutorials/load_data/tfrecord
 import struct
 from array import array
 
+import google_crc32c
 import numpy as np
-
-from zoo.data.crc32c import masked, masked_of_rows
 
 _HEAD = struct.Struct("<QI")
 _TAIL = struct.Struct("<I")
-_CHUNK = 100_000
 
 
 class TFRecordFile:
@@ -53,7 +51,7 @@ class TFRecordFile:
         data = content[_HEAD.size : -_TAIL.size]
         if _HEAD.unpack_from(content)[0] != len(data):
             raise self._damaged(number, "its length has changed since the file was opened")
-        if _TAIL.unpack_from(content, len(content) - _TAIL.size)[0] != masked(data):
+        if _TAIL.unpack_from(content, len(content) - _TAIL.size)[0] != masked_crc32c(data):
             raise self._damaged(number, "the checksum of its data does not match")
         return data
 
@@ -73,7 +71,7 @@ def _bounds(path, report):
             position += int.from_bytes(heads[-_HEAD.size : -_HEAD.size + 8], "little") + _HEAD.size + _TAIL.size
             if report and len(starts) % 1000 == 0:
                 report(len(starts))
-    bad = _first_bad(np.frombuffer(heads, np.uint8).reshape(-1, _HEAD.size))
+    bad = _first_bad(bytes(heads))
     if bad is not None:
         kind = "is compressed with gzip" if heads[:2] == b"\x1f\x8b" else "is damaged, or no TFRecord file"
         raise ValueError(
@@ -90,12 +88,22 @@ def _bounds(path, report):
     return np.array(starts, np.int64)
 
 
+def masked_crc32c(data):
+    """The CRC32C of some bytes as TFRecords keep it: rotated right by 15 bits, plus a constant.
+
+    Args:
+        data: Bytes.
+
+    Returns:
+        Whole number below 2^32.
+    """
+    value = google_crc32c.value(data)
+    return (((value >> 15) | (value << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
 def _first_bad(heads):
-    """Number of the first head whose CRC does not match its length, or None; heads are uint8 (n, 12)."""
-    for start in range(0, len(heads), _CHUNK):
-        chunk = heads[start : start + _CHUNK]
-        crcs = np.ascontiguousarray(chunk[:, 8:]).view("<u4")[:, 0]
-        bad = np.flatnonzero(crcs != masked_of_rows(chunk[:, :8]))
-        if len(bad):
-            return start + int(bad[0])
+    """Number of the first head whose CRC does not match its length, or None; heads are bytes, 12 for each."""
+    for number, (length, crc) in enumerate(struct.iter_unpack("<8sI", heads)):
+        if crc != masked_crc32c(length):
+            return number
     return None

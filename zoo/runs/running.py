@@ -3,6 +3,7 @@
 import signal
 import sys
 from contextlib import contextmanager
+from functools import partial
 
 from zoo.checks import check_replicas
 from zoo.runs.devices import make_strategy
@@ -36,10 +37,10 @@ def run(name, config, build, *, group=None):
 
     from zoo import data
     from zoo.evaluation import Evaluator
-    from zoo.training import is_chief, lost_workers_named, num_workers, share_weights
+    from zoo.training import distribute, is_chief, lost_workers_named, num_workers, share_weights
 
     group = group if group and group > 1 else None
-    train_data = data.load(config.data, split="train", image_size=config.image_size)
+    train_data = data.load(config.data, split="train", image_size=config.image_size, cache=config.cache)
     test_data = data.load(config.data, split="test", image_size=config.image_size)
     passes = train_data.steps_per_epoch(config.batch_size, group)
     steps_per_epoch = config.steps_per_epoch or passes
@@ -68,9 +69,9 @@ def run(name, config, build, *, group=None):
         callbacks = callbacks_of(config, folder, train_data, evaluate, total) if chief else callbacks_of_worker(config)
         while done < total:
             epoch, taken = divmod(done, steps_per_epoch)
-            batches = train_data.batches(config.batch_size, seed=config.seed, first_epoch=done // passes, group=group)
+            where = {"first_epoch": done // passes, "first_step": done % passes}
             model.fit(
-                batches.skip(done % passes),
+                distribute(strategy, partial(train_data.batches, config.batch_size, config.seed, group=group, **where)),
                 initial_epoch=epoch,
                 # An epoch that was cut short is finished first, on its own.
                 epochs=epoch + 1 if taken else config.epochs,

@@ -16,13 +16,21 @@ from zoo.training.guard import StopOnNonFinite
 from zoo.training.loop import TrainFunction
 from zoo.training.model import TrainStepModel, whole_number
 from zoo.training.updates import minimize, update_average, update_each
-from zoo.training.workers import is_chief, lost_workers_named, num_workers, share_from_chief, share_weights
+from zoo.training.workers import (
+    distribute,
+    is_chief,
+    lost_workers_named,
+    num_workers,
+    share_from_chief,
+    share_weights,
+)
 
 __all__ = [
     "GlobalBatch",
     "StopOnNonFinite",
     "TrainFunction",
     "TrainStepModel",
+    "distribute",
     "is_chief",
     "lost_workers_named",
     "minimize",

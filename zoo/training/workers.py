@@ -18,6 +18,26 @@ def is_chief(strategy):
     return resolver is None or not resolver.task_type or resolver.task_id == 0
 
 
+def distribute(strategy, batches):
+    """Batches of which each process reads only the rows of its own replicas.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        batches: Function of `replicas=(first, count, total)` that returns the data set of so many of them, as
+            `zoo.data.Source.batches`.
+
+    Returns:
+        `tf.data.Dataset`, or a distributed one, for `fit`.
+    """
+    total = strategy.num_replicas_in_sync
+    if total == 1:
+        return batches()
+    count = total // num_workers(strategy)
+    return strategy.distribute_datasets_from_function(
+        lambda context: batches(replicas=(context.input_pipeline_id * count, count, total))
+    )
+
+
 def share_from_chief(strategy, values):
     """Each of `values` as the chief has it; every worker calls this at the same point.
 
