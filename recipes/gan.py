@@ -19,8 +19,8 @@ class Config(runs.RunConfig):
     """Length of a latent; two-dimensional sets use 2."""
     filters: int = 64
     """Channels of the convolutions nearest to the image."""
-    norm: Literal["batch", "layer"] = "batch"
-    """Normalisation for images: batch as in DCGAN, or layer, which makes any number of replicas give one result."""
+    norm: Literal["batch", "sync_batch", "layer"] = "batch"
+    """Normalisation for images: batch as in DCGAN; sync_batch or layer let any number of replicas give one result."""
     hidden: tuple[int, ...] = (128, 128, 128)
     """Widths of the hidden layers for two-dimensional sets."""
     learning_rate: float = 2e-4

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo import random
+from zoo import GAN, dcgan_discriminator, dcgan_generator, mlp_critic, mlp_generator, random
 from zoo.training import GlobalBatch, minimize, update_each
 
 
@@ -71,3 +71,91 @@ def test_update_each_reads_its_sources():
     target, source = keras.Variable([1.0, 2.0]), keras.Variable([10.0, 20.0])
     update_each(lambda old, new: old + new, [target], [source])
     np.testing.assert_array_equal(target, [11, 22])
+
+
+def one_update(strategy, optimizer, values):
+    """A weight of 1 after one step on the mean of weight * x, and the optimizer; replica r gets the rows values[r]."""
+    with strategy.scope():
+        weight = keras.Variable(1.0)
+        optimizer = optimizer()
+        optimizer.build([weight])
+
+    @tf.function
+    def step():
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        rows = tf.gather(tf.constant(values), replica)
+        batch = GlobalBatch(rows.shape[0], 0, 0)
+        minimize(lambda x: {"loss": weight.value * x}, (rows,), [weight], optimizer, batch)
+
+    strategy.run(step) if isinstance(strategy, tf.distribute.MirroredStrategy) else step()
+    return float(weight.numpy()), optimizer
+
+
+@pytest.mark.parametrize("options", [{"clipnorm": 0.5}, {"global_clipnorm": 0.5}, {"clipvalue": 0.5}])
+def test_gradients_are_clipped_after_they_are_summed(options, two_replicas):
+    """Gradients 0.4 and 2 of the two halves: clipped before the sum they would give 0.4 + 0.5."""
+    weight, _ = one_update(two_replicas, lambda: keras.optimizers.SGD(1.0, **options), [[0.8, 0.8], [4.0, 4.0]])
+    np.testing.assert_allclose(weight, 0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.5}])
+def test_an_overflow_on_the_second_replica_stops_the_update_on_both(options, two_replicas):
+    def scaled():
+        return keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1.0, **options), initial_scale=8.0)
+
+    weight, optimizer = one_update(two_replicas, scaled, [[1.0, 1.0], [1.0, np.inf]])
+    assert weight == 1 and optimizer.dynamic_scale.numpy() == 4
+    weight, optimizer = one_update(two_replicas, scaled, [[0.1, 0.2], [0.3, 0.4]])
+    np.testing.assert_allclose(weight, 0.75, rtol=1e-6)
+    assert optimizer.dynamic_scale.numpy() == 8
+
+
+@pytest.mark.parametrize("num_parts", [2, 3, 5, 9])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_micro_batches_add_up_to_the_gradient_of_all_rows(num_parts, compiled):
+    """Seven rows in parts that do not divide them: the gradient of the mean of w * x over 1 to 7 is 4."""
+    weight = keras.Variable(1.0)
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build([weight])
+
+    @tf.function(jit_compile=compiled)
+    def step(rows):
+        batch = GlobalBatch(rows.shape[0] or tf.shape(rows)[0], 0, 0, micro_batches=num_parts)
+        return minimize(lambda x: {"loss": weight.value * x}, (rows,), [weight], optimizer, batch)
+
+    rows = tf.range(1.0, 8.0)
+    np.testing.assert_allclose(step(rows)["loss"], 4, rtol=1e-6)
+    np.testing.assert_allclose(weight, 0.6, rtol=1e-6)
+    # And with a number of rows that is not known when the step is traced.
+    step.get_concrete_function(tf.TensorSpec([None]))(rows)
+    np.testing.assert_allclose(weight, 0.2, rtol=1e-5)
+
+
+def test_synchronised_batch_statistics_make_replicas_equal_and_refuse_to_be_compiled(two_replicas):
+    """Batches of seven rows, split four and three; batch normalisation of each replica's own rows differs by 5e-4."""
+    images = np.random.default_rng(0).uniform(-0.9, 0.9, (21, 8, 8, 1)).astype("float32")
+
+    def train(strategy, **execution):
+        with strategy.scope():
+            networks = (
+                make((8, 8, 1), filters=4, norm="sync_batch") for make in (dcgan_generator, dcgan_discriminator)
+            )
+            model = GAN(*networks)
+            model.set_weights(start or model.get_weights())
+            model.compile(keras.optimizers.SGD(0.05), keras.optimizers.SGD(0.05), **execution)
+        before = model.get_weights()
+        model.fit(images, batch_size=7, epochs=1, shuffle=False, verbose=0)
+        return before, model.get_weights()
+
+    start = None
+    start, one = train(tf.distribute.get_strategy())
+    _, two = train(two_replicas)
+    assert max(np.abs(a - b).max() for a, b in zip(one, two, strict=True)) < 1e-6
+    with pytest.raises(ValueError, match="meets the other replicas within each pass"):
+        train(two_replicas, jit_compile=True)
+
+
+def test_optimizers_that_accumulate_are_refused():
+    model = GAN(mlp_generator((2,), hidden=(4,)), mlp_critic((2,), hidden=(4,)))
+    with pytest.raises(ValueError, match="Give `gradient_accumulation_steps` to `compile` instead"):
+        model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))

@@ -13,8 +13,9 @@ def dcgan_generator(image_shape, latent_dim=128, filters=64, norm="batch"):
         image_shape: (height, width, channels); height and width are multiples of 4.
         latent_dim: Length of a latent.
         filters: Channels before the last convolution; twice as many at each coarser level.
-        norm: "batch" as in DCGAN, "layer" (over height, width and channels), which keeps examples apart and so
-            gives the same weights on any number of replicas, or None.
+        norm: "batch" as in DCGAN; "sync_batch", the same with the statistics of all replicas' rows; "layer" (over
+            height, width and channels), which keeps examples apart; or None. All but "batch" give the same weights
+            on any number of replicas.
 
     Returns:
         `keras.Model` from (batch, latent_dim) to images (batch, *image_shape) in [-1, 1].
@@ -47,7 +48,7 @@ def dcgan_discriminator(image_shape, filters=64, norm="batch"):
     Args:
         image_shape: (height, width, channels); height and width are multiples of 4.
         filters: Channels of the first convolution, doubled at each coarser level.
-        norm: "batch" as in DCGAN, "layer" (over height, width and channels), or None.
+        norm: "batch" as in DCGAN, "sync_batch", "layer" or None, as in `dcgan_generator`.
 
     Returns:
         `keras.Model` from images (batch, *image_shape) to (batch, 1).
@@ -112,8 +113,8 @@ def _start():
 
 
 def _norm(norm, x):
-    check_choice("norm", norm, ("batch", "layer", None))
-    if norm == "batch":
-        return layers.BatchNormalization(momentum=0.9)(x)
+    check_choice("norm", norm, ("batch", "sync_batch", "layer", None))
+    if norm in ("batch", "sync_batch"):
+        return layers.BatchNormalization(momentum=0.9, synchronized=norm == "sync_batch")(x)
     # One group over all channels: layer normalisation over height, width and channels, with a gain per channel.
     return layers.GroupNormalization(groups=1, epsilon=1e-5)(x) if norm == "layer" else x

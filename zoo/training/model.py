@@ -102,7 +102,8 @@ class TrainStepModel(keras.Model):
                 The update is the same, in less memory.
 
         Raises:
-            ValueError: If an option is out of range, or an optimizer accumulates gradients itself.
+            ValueError: If an option is out of range, an optimizer accumulates gradients itself, or a network whose
+                batch normalisation is synchronised over replicas is to be compiled or to accumulate.
         """
         check_positive("steps_per_execution", steps_per_execution)
         check_positive("gradient_accumulation_steps", gradient_accumulation_steps)
@@ -121,6 +122,8 @@ class TrainStepModel(keras.Model):
         )
         for name, attribute in self.optimizer_networks.items():
             network = getattr(self, attribute)
+            if self.distribute_strategy.num_replicas_in_sync > 1 and (jit_compile or gradient_accumulation_steps > 1):
+                _check_not_synchronised(attribute, network)
             optimizer = keras.optimizers.get(optimizers[name])
             _check_accumulates_nothing(name, optimizer)
             if network.compute_dtype == "float16" and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -228,3 +231,15 @@ def _check_accumulates_nothing(name, optimizer):
             f"other. Received: gradient_accumulation_steps={inner.gradient_accumulation_steps} in the optimizer. "
             "Give `gradient_accumulation_steps` to `compile` instead: it takes each batch in parts."
         )
+
+
+def _check_not_synchronised(name, network):
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            _check_not_synchronised(name, layer)
+        elif getattr(layer, "synchronized", False):
+            raise ValueError(
+                f"The {name} has batch normalisation that meets the other replicas within each pass (layer "
+                f"{layer.name!r}), which neither XLA nor the loop over micro-batches can contain. Leave out "
+                "`jit_compile` and `gradient_accumulation_steps`, or use layer normalisation."
+            )
