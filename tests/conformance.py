@@ -1,11 +1,13 @@
 """One table of models, and the properties that each of them has. A new model adds a row."""
 
+import functools
 from dataclasses import dataclass
 from functools import partial
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from zoo import GAN, WGAN, WGANGP, dcgan_critic, dcgan_generator, mlp_critic, mlp_generator
 
@@ -122,36 +124,46 @@ def test_logs_hold_every_term_as_the_mean_over_the_epoch(row):
     assert {metric.name for metric in model.metrics} == set(model.terms)
 
 
-# Ways to execute the same training: compiled, in micro-batches, several steps at a time.
+# Ways to execute the same training: (replicas, options of `compile`).
 EXECUTIONS = {
-    "plain": {},
-    "compiled, accumulating, two steps at a time": {
-        "jit_compile": True,
-        "gradient_accumulation_steps": 3,
-        "steps_per_execution": 2,
-    },
+    "two replicas": (2, {}),
+    "two replicas, compiled, accumulating, two steps at a time": (
+        2,
+        {"jit_compile": True, "gradient_accumulation_steps": 2, "steps_per_execution": 2},
+    ),
+    "compiled, two steps at a time": (1, {"jit_compile": True, "steps_per_execution": 2}),
 }
+ROWS_PER_BATCH = 7
+
+
+@functools.cache
+def plain_training(name):
+    """What one replica makes of three batches of seven, twice: weights before and after, and logs."""
+    row = ROWS[name]
+    model = row.build()
+    compile_sgd(model)
+    start = model.get_weights()
+    logs = fit(model, row.examples(3 * ROWS_PER_BATCH), batch_size=ROWS_PER_BATCH).history
+    return start, model.get_weights(), logs
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
-def test_two_replicas_equal_one(row, two_replicas, execution):
-    """Batches of seven rows, split four and three. The largest difference allowed, 1e-5, is the design's."""
-    rows = 7
-    examples = row.examples(3 * rows)
-    single = row.build()
-    compile_sgd(single)
-    start = single.get_weights()
-    single_logs = fit(single, examples, batch_size=rows).history
-    with two_replicas.scope():
-        double = row.build()
-        double.set_weights(start)
-        compile_sgd(double, **EXECUTIONS[execution])
-    double_logs = fit(double, examples, batch_size=rows).history
-    assert double.distribute_strategy.num_replicas_in_sync == 2
-    assert double.steps_taken == 6
-    assert largest_difference(weights(single), weights(double)) < 1e-5
-    for term, values in single_logs.items():
-        np.testing.assert_allclose(double_logs[term], values, atol=1e-4, rtol=1e-4)
+@pytest.mark.parametrize("name", ROWS)
+def test_every_execution_gives_the_same_weights_and_logs(name, execution, two_replicas):
+    """Replicas get four and three rows. The largest difference allowed, 1e-5, is the design's."""
+    replicas, options = EXECUTIONS[execution]
+    start, expected, expected_logs = plain_training(name)
+    strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
+    with strategy.scope():
+        model = ROWS[name].build()
+        model.set_weights(start)
+        compile_sgd(model, **options)
+    logs = fit(model, ROWS[name].examples(3 * ROWS_PER_BATCH), batch_size=ROWS_PER_BATCH).history
+    assert model.distribute_strategy.num_replicas_in_sync == replicas
+    assert model.steps_taken == 6
+    assert largest_difference(expected, weights(model)) < 1e-5
+    for term, values in expected_logs.items():
+        np.testing.assert_allclose(logs[term], values, atol=1e-4, rtol=1e-4)
 
 
 def test_mixed_precision_trains_in_a_band_around_float32(row):
@@ -206,24 +218,6 @@ def test_files_keep_weights_slots_and_options_and_go_on_to_the_bit(row, tmp_path
         assert model.steps_taken == 4
     assert largest_difference(weights(whole), weights(loaded)) == 0
     assert largest_difference(weights(whole), weights(resumed)) == 0
-
-
-def test_compiled_by_xla_it_trains_as_without(row):
-    """Reordered float32 sums allow small differences: 1e-4 after four steps of SGD."""
-    results = []
-    start = None
-    for jit_compile in (False, True):
-        model = row.build()
-        start = start or model.get_weights()
-        model.set_weights(start)
-        model.compile(
-            **{name: keras.optimizers.SGD(0.01) for name in row.trains},
-            jit_compile=jit_compile,
-            steps_per_execution=2,
-        )
-        fit(model, row.examples(16))
-        results.append(weights(model))
-    assert largest_difference(*results) < 1e-4
 
 
 def test_export_equals_memory_in_a_loader_without_python(row, tmp_path):

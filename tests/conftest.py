@@ -4,6 +4,8 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Tests compile much and run little: machine code that is not optimised is there sooner.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # POT imports every framework it finds, for seconds, unless told not to.
 os.environ.setdefault("POT_BACKEND_DISABLE_JAX", "1")
 os.environ.setdefault("POT_BACKEND_DISABLE_PYTORCH", "1")
@@ -17,6 +19,12 @@ def pytest_configure():
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+def pytest_collection_modifyitems(items):
+    """The slowest files first, so that no process is left with one of them when the others have ended."""
+    slowest = {"test_workers.py": 0, "test_runs.py": 1, "conformance.py": 2}
+    items.sort(key=lambda item: slowest.get(item.path.name, 3))
 
 
 @pytest.fixture(scope="session", autouse=True)

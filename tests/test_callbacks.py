@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from zoo import pictures
-from zoo.callbacks import Checkpoint, Evaluate, History, SampleGrid, TimeBudget
+from zoo.callbacks import Checkpoint, Evaluate, History, KeepBest, Progress, SampleGrid, TimeBudget, duration
 
 
 class Model:
@@ -89,6 +89,56 @@ def test_checkpoint_on_a_full_disk_keeps_the_old_file(tmp_path):
     with pytest.raises(OSError, match="No space left"):
         attached(Checkpoint(path), Model()).on_epoch_end(1)
     assert path.read_text() == "whole"
+
+
+def test_checkpoint_keeps_the_newest_epochs(tmp_path):
+    model = Model(np.zeros(1))
+    path = tmp_path / "latest.weights.h5"
+    callback = attached(Checkpoint(path, keep=3), model)
+    callback.on_train_begin()
+    for step in range(1, 6):
+        model.steps_taken = step
+        callback.on_epoch_end(step)
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == ["latest.weights.h5", "step-00000003.weights.h5", "step-00000004.weights.h5"]
+
+
+def test_checkpoint_within_an_epoch_waits_for_its_time_and_for_finite_weights(tmp_path):
+    model = Model(np.zeros(1))
+    for minutes, weight, written in ((1.0, 0.0, False), (0.0, np.nan, False), (0.0, 0.0, True)):
+        model.get_weights = lambda weight=weight: [np.array(weight)]
+        attached(Checkpoint(tmp_path / "latest.weights.h5", minutes=minutes), model).on_train_batch_end(0)
+        assert (tmp_path / "latest.weights.h5").exists() is written
+
+
+def test_keep_best_goes_on_counting_after_a_resume_and_does_not_count_steps_twice(tmp_path):
+    """Higher is better for modes_found: 3, then 5 (the best), 5 and 4."""
+    model = Model(np.zeros(1))
+    for step, value in ((1, 3), (2, 5), (2, 5), (3, 5), (3, 5), (4, 4)):
+        model.steps_taken = step
+        attached(KeepBest(tmp_path, "modes_found", patience=2), model).on_epoch_end(0, {"modes_found": value})
+        assert model.stop_requested is (step == 4)
+    state = json.loads((tmp_path / "best.json").read_text())
+    assert state == {"metric": "modes_found", "value": 5, "step": 2, "evaluated": 4, "evaluations_since": 2}
+    attached(KeepBest(tmp_path, "modes_found"), model).on_epoch_end(0, {"loss": 1.0})
+    with pytest.raises(ValueError, match="keeps the best model by 'modes_found'. Received: 'wasserstein_2'"):
+        KeepBest(tmp_path, "wasserstein_2")
+
+
+def test_progress_tells_pace_and_time_left(capsys, monkeypatch):
+    """Ten steps of two seconds: of 100 steps, 90 are left, which is three minutes."""
+    model, clock = Model(), [0.0]
+    monkeypatch.setattr("zoo.callbacks.time.monotonic", lambda: clock[0])
+    callback = attached(Progress(100, seconds=5.0), model)
+    callback.on_train_begin()
+    for step in range(11):
+        model.steps_taken, clock[0] = step, 2.0 * step
+        callback.on_train_batch_end(step, {"loss": 1.5})
+    callback.on_epoch_end(0, {"loss": 0.5})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "step 10 of 100 (10 %)  2e+03 ms/step  3 min left  loss 0.5"
+    assert [line.split()[1] for line in lines] == ["3", "6", "9", "10"]
+    assert [duration(seconds) for seconds in (42, 600, 12_000)] == ["42 s", "10 min", "3 h 20 min"]
 
 
 def test_time_budget_stops_once_it_is_spent():

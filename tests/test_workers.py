@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import pytest
 
-from recipes import wgan_gp
+from recipes import gan
 from tests import worker
-from tests.conformance import ROWS, compile_sgd, fit, largest_difference
-from tests.test_runs import ROOT, TINY, checkpoint, run
+from tests.conformance import ROWS, largest_difference, plain_training
+from tests.test_runs import ROOT, TINY, checkpoint, command, run
 
 LAUNCH = [sys.executable, "-m", "zoo.launch", "--workers"]
 
@@ -24,8 +24,8 @@ LAUNCH = [sys.executable, "-m", "zoo.launch", "--workers"]
 def trained(tmp_path_factory):
     """All rows trained by two workers, which take turns at nothing: one launch for all tests."""
     folder = tmp_path_factory.mktemp("workers")
-    for name, row in ROWS.items():
-        np.savez(folder / f"{name}.start.npz", *row.build().get_weights())
+    for name in ROWS:
+        np.savez(folder / f"{name}.start.npz", *plain_training(name)[0])
     subprocess.run([*LAUNCH, "2", "-m", "tests.worker", str(folder)], cwd=ROOT, check=True, capture_output=True)
     return folder
 
@@ -33,14 +33,9 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize("name", ROWS)
 def test_two_workers_equal_one(name, trained):
     """Batches of seven rows, split four and three, two steps at a time; weights, running means, and the saved file."""
-    model = ROWS[name].build()
-    model.set_weights(worker.read(trained / f"{name}.start.npz"))
-    compile_sgd(model)
-    logs = fit(model, ROWS[name].examples(3 * worker.BATCH), batch_size=worker.BATCH).history
-    assert largest_difference(model.get_weights(), worker.read(trained / f"{name}.end.npz")) < 1e-5
-    assert (
-        largest_difference(model.get_weights(), keras.models.load_model(trained / f"{name}.keras").get_weights()) < 1e-5
-    )
+    _, expected, logs = plain_training(name)
+    assert largest_difference(expected, worker.read(trained / f"{name}.end.npz")) < 1e-5
+    assert largest_difference(expected, keras.models.load_model(trained / f"{name}.keras").get_weights()) < 1e-5
     with np.load(trained / f"{name}.logs.npz") as found:
         assert set(found) == set(logs)
         for term, values in logs.items():
@@ -58,11 +53,13 @@ def wait_for(path, process):
         time.sleep(0.01)
 
 
-def test_a_killed_worker_stops_the_others_and_the_same_command_ends_as_if_nothing_had_happened(tmp_path):
-    """kill -9 of one of two workers; then the folder moves, one worker gets SIGTERM, and one process ends the run."""
-    folder, whole = tmp_path / "run", tmp_path / "whole"
-    recipe = ["-m", "recipes.wgan_gp", *TINY, "--epochs", "8"]
-    killed = launch("2", *recipe, "--out", str(folder))
+RECIPE = ["-m", "recipes.gan", *TINY, "--epochs", "8"]
+
+
+def test_a_killed_worker_stops_the_others_and_the_run_ends_as_if_nothing_had_happened(tmp_path):
+    """kill -9 of one of two workers; then the folder moves, and one process ends the run."""
+    folder, moved, whole = tmp_path / "run", tmp_path / "moved", tmp_path / "whole"
+    killed = launch("2", *RECIPE, "--out", str(folder))
     number = int(re.search(r"Worker 1: process (\d+)", killed.stdout.readline() + killed.stdout.readline()).group(1))
     wait_for(folder / "checkpoints" / "latest.weights.h5", killed)
     os.kill(number, signal.SIGKILL)
@@ -70,22 +67,33 @@ def test_a_killed_worker_stops_the_others_and_the_same_command_ends_as_if_nothin
     assert killed.returncode == 128 + signal.SIGKILL
     assert "[0] error: Training stopped: worker 0 lost the connection to another worker" in output
     assert "start the same command on all of them again" in output and "Traceback" not in output
-    before = steps(folder)
-    assert 4 <= before < 32
+    assert 4 <= steps(folder) < 32
 
-    moved = folder.rename(tmp_path / "moved")
-    stopped = launch("2", *recipe, "--out", str(moved))
-    while stopped.poll() is None and steps(moved) == before:
-        time.sleep(0.01)
+    folder.rename(moved)
+    for one in (moved, whole):
+        run(gan, one, "--epochs", "8")
+    expected, found = checkpoint(whole), checkpoint(moved)
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+def test_four_workers_stop_together_at_sigterm_and_two_replicas_go_on(tmp_path):
+    """The weights are those of one process."""
+    folder, whole = tmp_path / "run", tmp_path / "whole"
+    stopped = launch("4", *RECIPE, "--out", str(folder))
+    wait_for(folder / "checkpoints" / "latest.weights.h5", stopped)
     stopped.send_signal(signal.SIGTERM)
     output = stopped.communicate(timeout=120)[0]
     assert stopped.returncode == 0, output
-    assert f"Resuming after {before} of 32 steps" in output and "Stopped by SIGTERM after" in output
-    assert before < steps(moved) < 32 and not (moved / "metrics.json").exists()
-
-    for one in (moved, whole):
-        run(wgan_gp, one, "--epochs", "8")
-    expected, found = checkpoint(whole), checkpoint(moved)
+    for index in range(4):
+        assert f"[{index}] Stopped by SIGTERM after {steps(folder)} of 32 steps" in output
+    assert 4 <= steps(folder) < 32 and not (folder / "metrics.json").exists()
+    resumed = command("gan", folder, "--epochs", "8", "--strategy", "mirrored", "--replicas", "2")
+    output = subprocess.run(resumed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert "Resuming after" in output and "2 replicas of 1 workers" in output
+    run(gan, whole, "--epochs", "8")
+    expected, found = checkpoint(whole), checkpoint(folder)
     for name, array in expected.items():
         np.testing.assert_allclose(found[name], array, atol=1e-5, err_msg=name)
 

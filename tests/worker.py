@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.conformance import ROWS, compile_sgd, fit
+from tests.conformance import ROWS, ROWS_PER_BATCH, compile_sgd, fit
 from zoo.runs.devices import make_strategy
 from zoo.training import is_chief
-
-BATCH = 7
 
 
 def read(path):
@@ -27,7 +25,7 @@ def main(folder):
             model = row.build()
             model.set_weights(read(folder / f"{name}.start.npz"))
             compile_sgd(model, steps_per_execution=2)
-        logs = fit(model, row.examples(3 * BATCH), batch_size=BATCH).history
+        logs = fit(model, row.examples(3 * ROWS_PER_BATCH), batch_size=ROWS_PER_BATCH).history
         if is_chief(strategy):
             model.save(folder / f"{name}.keras")
             np.savez(folder / f"{name}.end.npz", *model.get_weights())

@@ -146,7 +146,7 @@ class KeepBest(keras.callbacks.Callback):
     """Keeps the weights with the best value of a metric so far, also over resumed runs, and may end training.
 
     Args:
-        folder: Where `best.weights.h5` and `best.json` ({"metric", "value", "step", "evaluations_since"}) are kept.
+        folder: Where `best.weights.h5` and `best.json` are kept; the second says what it is worth.
         metric: Name in the logs; lower is better, unless it is one of `HIGHER_IS_BETTER`.
         patience: Evaluations in a row that bring nothing better, after which training stops; None to go on.
 
@@ -159,7 +159,7 @@ class KeepBest(keras.callbacks.Callback):
     def __init__(self, folder, metric, *, patience=None):
         super().__init__()
         self.folder, self.metric, self.patience = Path(folder), metric, patience
-        self.state = {"metric": metric, "value": None, "step": 0, "evaluations_since": 0}
+        self.state = {"metric": metric, "value": None, "step": 0, "evaluated": 0, "evaluations_since": 0}
         path = self.folder / "best.json"
         if path.exists():
             self.state = json.loads(path.read_text())
@@ -171,8 +171,9 @@ class KeepBest(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Compares, where this epoch was evaluated and brings steps that were not counted before."""
-        if self.metric not in logs or self.model.steps_taken <= self.state["step"]:
+        if self.metric not in logs or self.model.steps_taken <= self.state["evaluated"]:
             return
+        self.state["evaluated"] = self.model.steps_taken
         value, best = float(logs[self.metric]), self.state["value"]
         sign = -1 if self.metric in self.HIGHER_IS_BETTER else 1
         if best is None or sign * value < sign * best:

@@ -114,29 +114,6 @@ def test_examples_are_a_fixed_sample_without_replacement_and_labels_follow():
     assert source.num_classes == 7
 
 
-def test_two_replicas_get_the_halves_of_the_batches_that_one_process_gets():
-    code = """
-        import sys, numpy as np, tensorflow as tf
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        from zoo import data
-        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-        points = np.stack([np.arange(23), np.zeros(23)], 1).astype("float32")
-        for group in (None, 2):
-            batches = data.Source("numbered", points).batches(4, seed=3, first_epoch=2, group=group)
-            steps = iter(strategy.experimental_distribute_dataset(batches))
-            for _ in range(12):
-                halves = [half.numpy() for half in strategy.experimental_local_results(next(steps))]
-                assert [len(half) for half in halves] == [2, 2]
-                print(np.concatenate(halves)[..., 0].astype(int).ravel().tolist())
-    """
-    alone = []
-    for group in (None, 2):
-        batches = numbered(23).batches(4, seed=3, first_epoch=2, group=group)
-        alone += [batch.ravel().tolist() for batch in rows(batches, 12)]
-    assert run(code).splitlines() == [str(batch) for batch in alone]
-
-
 def test_importing_the_package_does_not_import_tensorflow():
     code = "import sys, zoo.data; print([m for m in ('tensorflow', 'keras', 'sklearn') if m in sys.modules])"
     assert run(code).strip() == "[]"

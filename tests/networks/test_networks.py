@@ -55,7 +55,9 @@ def test_sizes_that_do_not_halve_are_refused(shape):
 
 
 def test_unknown_norm_is_refused():
-    with pytest.raises(ValueError, match="`norm` must be one of 'batch', 'sync_batch', 'layer', None. Received: 'instance'"):
+    with pytest.raises(
+        ValueError, match="`norm` must be one of 'batch', 'sync_batch', 'layer', None. Received: 'instance'"
+    ):
         dcgan_generator((8, 8, 1), norm="instance")
 
 
