@@ -103,6 +103,18 @@ def steps(folder):
         return int(np.array(file["vars"]["0"]))
 
 
+@pytest.mark.slow
+def test_sigterm_of_one_worker_stops_all_and_asks_for_the_others_to_be_started_again(tmp_path):
+    """75 is EX_TEMPFAIL; a Kubernetes job starts such a worker again."""
+    stopped = launch("2", *RECIPE, "--out", str(tmp_path / "run"))
+    number = int(re.search(r"Worker 1: process (\d+)", stopped.stdout.readline() + stopped.stdout.readline()).group(1))
+    wait_for(tmp_path / "run" / "checkpoints" / "latest.weights.h5", stopped)
+    os.kill(number, signal.SIGTERM)
+    output = stopped.communicate(timeout=120)[0]
+    assert stopped.returncode == 75
+    assert "[1] Stopped by SIGTERM after" in output and "[0] Stopped by a signal to another worker after" in output
+
+
 def test_the_launcher_passes_on_output_and_the_first_failure(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

@@ -1,5 +1,6 @@
 """Training from scratch or from where the run folder stands, on one worker or as one of several."""
 
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -30,7 +31,8 @@ def run(name, config, build, *, group=None):
         ValueError: If the folder holds a run of another configuration.
         FloatingPointError: If training became NaN; the last checkpoint is kept.
         ConnectionError: If another worker is gone.
-        SystemExit: With code 0 after a SIGTERM or Ctrl-C, once the checkpoint is written.
+        SystemExit: With code 0 after a SIGTERM or Ctrl-C, once the checkpoint is written; with code 75 if another
+            worker had the signal.
     """
     strategy = make_strategy(config.strategy, config.replicas)
     import keras
@@ -83,9 +85,11 @@ def run(name, config, build, *, group=None):
             done = model.steps_taken
             if model.stop_training:
                 break
-    if received:
-        print(f"\nStopped by {received[0]} after {done} of {total} steps. The same command goes on from there.")
-        raise SystemExit(0)
+    if model.interrupted:
+        cause = received[0] if received else "a signal to another worker"
+        print(f"\nStopped by {cause} after {done} of {total} steps. The same command goes on from there.")
+        # A worker that was not told to end itself asks whoever runs it to start it again.
+        raise SystemExit(0 if received else os.EX_TEMPFAIL)
     return finish(name, config, folder, model, evaluate, done) if chief else None
 
 
@@ -110,7 +114,7 @@ def stop_on_signals(model):
     def request_stop(number, _):
         received.append(signal.Signals(number).name)
         print(f"\n{received[0]}: stopping after this step and writing a checkpoint.", file=sys.stderr, flush=True)
-        model.request_stop()
+        model.request_stop(interrupted=True)
         signal.signal(number, earlier[number])
 
     earlier = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -45,16 +45,19 @@ class TrainFunction:
         """
         model = self.model
         steps = max(1, min(model.steps_per_execution, model.steps_left))
-        wish = tf.constant(float(model.stop_requested))
+        wish = tf.constant([float(model.stop_requested), float(model.interrupted)])
         if isinstance(iterator, (tf.data.Iterator, tf.distribute.DistributedIterator)):
             wishes, logs = self._on_iterator(iterator, tf.constant(steps), wish)
         else:
             for data, _ in zip(iterator, range(steps), strict=False):
                 wishes, logs = self._on_data(data, wish)
         model.steps_left -= steps
-        # Only with several workers is there anyone to ask; the answer waits for the device.
-        if model.stop_requested if not self.many_workers else wishes.numpy() > 0:
-            model.stop_training = True
+        # Only with several workers is there anyone to ask; the answer waits for the device. A wish that came during
+        # the step is in the next message.
+        stop, interrupted = (wishes.numpy() > 0) if self.many_workers else (model.stop_requested, model.interrupted)
+        if stop:
+            model.stop_requested = model.stop_training = True
+            model.interrupted = model.interrupted or bool(interrupted)
         return logs
 
     def _steps_on_iterator(self, iterator, steps, wish):
@@ -79,11 +82,12 @@ class TrainFunction:
         trackers = self.model.trackers
 
         def of_replica(wish):
-            return tf.stack([wish, *(part.value for tracker in trackers for part in (tracker.total, tracker.count))])
+            parts = [part.value for tracker in trackers for part in (tracker.total, tracker.count)]
+            return tf.concat([wish, tf.stack(parts)], 0)
 
         summed = self.strategy.reduce("SUM", self.strategy.run(of_replica, args=(wish,)), axis=None)
-        means = tf.math.divide_no_nan(summed[1::2], summed[2::2])
-        return summed[0], {tracker.name: means[index] for index, tracker in enumerate(trackers)}
+        means = tf.math.divide_no_nan(summed[2::2], summed[3::2])
+        return summed[:2], {tracker.name: means[index] for index, tracker in enumerate(trackers)}
 
 
 class EpochSteps(keras.callbacks.Callback):

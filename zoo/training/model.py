@@ -37,7 +37,7 @@ class TrainStepModel(keras.Model):
             name="step",
         )
         self.trackers = [keras.metrics.Mean(name=name) for name in self.terms]
-        self.stop_requested = False
+        self.stop_requested = self.interrupted = False
         self.steps_left = math.inf
         self.built = True
 
@@ -137,13 +137,17 @@ class TrainStepModel(keras.Model):
             self.train_function = TrainFunction(self, self.train_step)
         return self.train_function
 
-    def request_stop(self):
+    def request_stop(self, interrupted=False):
         """Ends `fit` after a step that all workers agree on: this one, or with several workers the next.
 
         Callbacks that decide by the clock or by a signal call it; `stop_training` is for decisions that every worker
         takes alike, such as by the logs.
+
+        Args:
+            interrupted: Whether training is to go on later; then `interrupted` becomes true on all workers.
         """
         self.stop_requested = True
+        self.interrupted = self.interrupted or interrupted
         if num_workers(self.distribute_strategy) == 1:
             self.stop_training = True
 

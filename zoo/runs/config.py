@@ -1,0 +1,132 @@
+"""Options that every recipe has, and the command line that sets them."""
+
+import os
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+# May differ between the commands that continue one run: they change neither what has been trained so far nor, but for
+# rounding, what will be.
+FREE_OPTIONS = {
+    "best_by",
+    "cache",
+    "checkpoint_minutes",
+    "epochs",
+    "evaluate_every",
+    "exports",
+    "gradient_accumulation_steps",
+    "jit_compile",
+    "keep_checkpoints",
+    "max_minutes",
+    "out",
+    "patience",
+    "replicas",
+    "steps_per_execution",
+    "strategy",
+    "verbose",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Options of every recipe."""
+
+    data: str = "digits"
+    """Data set: digits, ring, grid, swiss_roll, mnist, fashion_mnist, usps, cifar10, or a folder of images or of records."""
+    cache: bool = False
+    """Keep each decoded picture of a folder in memory after its first reading."""
+    image_size: int | None = None
+    """Height and width that images are resized to; None keeps them."""
+    epochs: int = 50
+    """Epochs to have trained at the end, those of earlier commands in the same folder included."""
+    steps_per_epoch: int | None = None
+    """Training steps (generator updates) per epoch; None for one pass over the data."""
+    batch_size: int = 64
+    """Examples per update, over all replicas."""
+    seed: int = 0
+    """Seed of weights, order of the data and noise."""
+    out: Path | None = None
+    """Run folder; None for runs/<recipe>-<data>. The same command again resumes there."""
+    exports: Path | None = None
+    """Folder to publish a servable version in at the end; None to publish nothing."""
+    max_minutes: float | None = None
+    """Stop training cleanly after so many minutes; the same command again goes on."""
+    evaluate_every: int = 10
+    """Evaluate each so many epochs, besides the end."""
+    checkpoint_minutes: float = 10.0
+    """Write a checkpoint at the end of each epoch, and within one after so many minutes."""
+    keep_checkpoints: int = 1
+    """How many of the newest epochs' checkpoints to keep."""
+    best_by: str | None = None
+    """Metric whose best checkpoint is kept too, such as frechet_distance; needs evaluations."""
+    patience: int | None = None
+    """Stop after so many evaluations in a row without a better `best_by`; None to go on."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """Precision of the networks; losses, penalties and weights stay in float32."""
+    jit_compile: bool = False
+    """Compile the training step with XLA."""
+    steps_per_execution: int = 1
+    """Training steps between two looks of the callbacks."""
+    gradient_accumulation_steps: int = 1
+    """Parts in which each gradient is computed, one after the other: the same update in less memory."""
+    strategy: Literal["auto", "mirrored", "multiworker", "cpu"] = "auto"
+    """Devices: auto takes TF_CONFIG's workers, else all GPUs, else the CPU."""
+    replicas: int | None = None
+    """Replicas for mirrored; None for all GPUs. Without GPUs, logical CPUs."""
+    verbose: Literal["auto", "bar", "lines", "silent"] = "auto"
+    """Progress: a bar in a terminal, else a line per epoch."""
+
+
+def execution(config):
+    """The options of `compile` that say how a step is executed, as `RunConfig` has them."""
+    names = ("jit_compile", "steps_per_execution", "gradient_accumulation_steps")
+    return {name: getattr(config, name) for name in names}
+
+
+def main(config_class, train, arguments=None):
+    """Parses the command line and trains.
+
+    Args:
+        config_class: Dataclass of the recipe's options, a `RunConfig`.
+        train: Function of a configuration.
+        arguments: Command line; None for that of the process.
+    """
+    import tyro
+
+    description = sys.modules[config_class.__module__].__doc__
+    start(train, tyro.cli(config_class, args=arguments, description=description))
+
+
+def start(train, config):
+    """Trains; what a user can mend ends in one message and exit code 1 instead of a stack of calls.
+
+    Args:
+        train: Function of a configuration.
+        config: The configuration.
+    """
+    import_tensorflow_quietly()
+    try:
+        train(config)
+    except (ValueError, OSError, FloatingPointError) as error:
+        if os.environ.get("ZOO_TRACEBACK"):
+            traceback.print_exc()
+        print(f"\nerror: {error}\n(ZOO_TRACEBACK=1 shows where it was raised.)", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def import_tensorflow_quietly():
+    """Imports TensorFlow without its start-up notices, which it prints whatever TF_CPP_MIN_LOG_LEVEL says."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
