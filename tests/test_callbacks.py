@@ -1,6 +1,8 @@
 """Callbacks and pictures, on a model that is nothing but `generate`."""
 
 import json
+import resource
+import signal
 
 import numpy as np
 import pytest
@@ -19,6 +21,9 @@ class Model:
 
     def generate(self, num_samples, seed=0):
         return self.examples[:num_samples]
+
+    def count_params(self):
+        return 1000
 
     def save_weights(self, path, overwrite=False):
         if self.examples is None:
@@ -89,6 +94,21 @@ def test_checkpoint_on_a_full_disk_keeps_the_old_file(tmp_path):
     with pytest.raises(OSError, match="No space left"):
         attached(Checkpoint(path), Model()).on_epoch_end(1)
     assert path.read_text() == "whole"
+
+
+def test_checkpoint_finds_out_that_a_file_does_not_fit_before_it_begins(tmp_path):
+    """A limit on the size of files stands in for a disk of 10 kB; the weights and slots need 12."""
+    path = tmp_path / "latest.weights.h5"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="The checkpoint .* cannot be written.*no earlier one.*Make room"):
+            attached(Checkpoint(path), Model(np.zeros(1))).on_epoch_end(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not list(tmp_path.iterdir())
 
 
 def test_checkpoint_keeps_the_newest_epochs(tmp_path):

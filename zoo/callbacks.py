@@ -259,7 +259,10 @@ def save_weights(model, path):
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name("writing-" + path.name)
+    # Adam keeps two numbers besides each weight; a file that is there tells better.
+    size = path.stat().st_size if path.exists() else 3 * 4 * model.count_params()
     try:
+        reserve(new, size)
         model.save_weights(new, overwrite=True)
         os.replace(new, path)
     except OSError as error:
@@ -267,9 +270,21 @@ def save_weights(model, path):
         free = shutil.disk_usage(path.parent).free
         kept = "The earlier one is kept." if path.exists() else "There is no earlier one."
         raise OSError(
-            f"The checkpoint {path} cannot be written: {error}. {kept} The disk has {free / 2**20:.0f} MB free. "
-            "Make room, and give the same command again."
+            f"The checkpoint {path} of {size / 2**20:.1f} MB cannot be written: {error}. {kept} The disk has "
+            f"{free / 2**20:.1f} MB free. Make room, and give the same command again."
         ) from error
+
+
+def reserve(path, size):
+    """Fails now if a file of `size` bytes would not fit: HDF5 finds out too late, and does not raise.
+
+    Raises:
+        OSError: If the disk, a quota or a limit has no room.
+    """
+    if hasattr(os, "posix_fallocate") and size:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+        path.unlink()
 
 
 def write_text(path, text):
