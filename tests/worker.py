@@ -12,6 +12,9 @@ from tests.conformance import ROWS, ROWS_PER_BATCH, compile_sgd, fit
 from zoo.runs.devices import make_strategy
 from zoo.training import is_chief
 
+# One of them in all ways at once.
+EXTRA = {"wgan": {"jit_compile": True, "gradient_accumulation_steps": 2}}
+
 
 def read(path):
     with np.load(path) as arrays:
@@ -24,7 +27,7 @@ def main(folder):
         with strategy.scope():
             model = row.build()
             model.set_weights(read(folder / f"{name}.start.npz"))
-            compile_sgd(model, steps_per_execution=2)
+            compile_sgd(model, steps_per_execution=2, **EXTRA.get(name, {}))
         logs = fit(model, row.examples(3 * ROWS_PER_BATCH), batch_size=ROWS_PER_BATCH).history
         if is_chief(strategy):
             model.save(folder / f"{name}.keras")

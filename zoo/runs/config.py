@@ -34,7 +34,7 @@ class RunConfig:
     """Options of every recipe."""
 
     data: str = "digits"
-    """Data set: digits, ring, grid, swiss_roll, mnist, fashion_mnist, usps, cifar10, or a folder of images or records."""
+    """Data: digits, ring, grid, swiss_roll, mnist, fashion_mnist, usps, cifar10, or a folder of images or records."""
     cache: bool = False
     """Keep each decoded picture of a folder in memory after its first reading."""
     image_size: int | None = None
