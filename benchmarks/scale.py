@@ -27,7 +27,7 @@ from zoo.launch import free_ports
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).parents[1]
-STEPS, BATCH = 8, 64
+STEPS, BATCH, LEARNING_RATE = 8, 64, 0.001
 REFERENCE = "1 replica"
 SETTINGS = {
     REFERENCE: {},
@@ -70,11 +70,11 @@ def train(
     with strategy.scope():
         model = row.build(**row.large)
         if policy == "mixed_float16":
-            optimizers = [keras.optimizers.SGD(0.01, momentum=0.5) for _ in row.trains]
+            optimizers = [keras.optimizers.SGD(LEARNING_RATE, momentum=0.5) for _ in row.trains]
             optimizers = [keras.optimizers.LossScaleOptimizer(one, initial_scale=256) for one in optimizers]
             model.compile(*optimizers, **execution)
         else:
-            compile_sgd(model, 0.01, **execution)
+            compile_sgd(model, LEARNING_RATE, **execution)
     examples = tf.data.Dataset.from_tensor_slices(examples_of(model.example_shape, batch * steps)).batch(batch, True)
     built = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
