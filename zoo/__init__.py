@@ -18,6 +18,7 @@ _HOMES = {
     "dcgan_generator": "zoo.networks.dcgan",
     "dcgan_discriminator": "zoo.networks.dcgan",
     "dcgan_critic": "zoo.networks.dcgan",
+    "Recompute": "zoo.networks.recompute",
 }
 _ROOMS = ("callbacks", "data", "losses", "metrics", "models", "networks", "ot", "runs", "serving", "training")
 

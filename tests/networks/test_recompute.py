@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo import GAN, mlp_critic
-from zoo.networks.recompute import Recompute
+from zoo import GAN, Recompute, mlp_critic
 
 
 def generator(recompute, depth=2, width=8, layers_per_block=2):
