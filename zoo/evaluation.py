@@ -9,6 +9,7 @@ import numpy as np
 MODE_SAMPLES = 2500
 WASSERSTEIN_SAMPLES = 1000
 IMAGE_SAMPLES = 5000
+CLASSIFIER_EXAMPLES = 60_000
 
 
 class Evaluator:
@@ -36,7 +37,7 @@ class Evaluator:
         """Name of the metric to report first, or None where the data allow none."""
         if not self.train.is_images:
             return "modes_found" if self.train.modes is not None else "wasserstein_2"
-        return "frechet_distance" if self.train.labels is not None else None
+        return "frechet_distance" if self.train.is_labelled else None
 
     def __call__(self, model, seed=1):
         """Metrics of `model.generate`.
@@ -50,7 +51,7 @@ class Evaluator:
         """
         if not self.train.is_images:
             return self.of_points(model.generate(MODE_SAMPLES, seed))
-        if self.train.labels is None:
+        if not self.train.is_labelled:
             return {}
         return self.of_images(model.generate(len(self._halves()[0]), seed))
 
@@ -79,14 +80,15 @@ class Evaluator:
         """The metrics that real examples reach, as the generated ones are measured."""
         if not self.train.is_images:
             return self.of_points(self.train.examples(MODE_SAMPLES, seed=0))
-        return {} if self.train.labels is None else self.of_images(self._halves()[1])
+        return {} if not self.train.is_labelled else self.of_images(self._halves()[1])
 
     def extractor(self):
         """The classifier whose features are compared, trained on first use."""
         if self._extractor is None:
             from zoo.metrics import classifier_features
 
-            images, labels = self.train.labelled()
+            # A sample stands for a set that may not fit into memory.
+            images, labels = self.train.labelled(CLASSIFIER_EXAMPLES if self.train.size > CLASSIFIER_EXAMPLES else None)
             name = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(self.train.name).name)
             self._extractor = classifier_features(images, labels, name=name, cache_dir=self.cache_dir)
         return self._extractor

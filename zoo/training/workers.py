@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -60,7 +61,12 @@ def share_from_chief(strategy, values):
         parts = strategy.run(from_first_replica, args=tensors)
         return [strategy.reduce("SUM", part, axis=None) for part in parts]
 
-    return [value.numpy() for value in share(tuple(tf.convert_to_tensor(value) for value in values))]
+    arrays = [np.asarray(value) for value in values]
+    # Whole numbers as float64, exact up to 2^53: GPUs keep int32 where their collectives do not reach.
+    whole = [np.issubdtype(array.dtype, np.integer) for array in arrays]
+    sent = [array.astype("float64") if is_whole else array for array, is_whole in zip(arrays, whole, strict=True)]
+    received = share(tuple(tf.convert_to_tensor(array) for array in sent))
+    return [value.numpy().astype(array.dtype) for value, array in zip(received, arrays, strict=True)]
 
 
 def share_weights(model):
