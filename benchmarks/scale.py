@@ -47,7 +47,7 @@ WEAK = {"one alone": 1, "two apart": 2, "two workers": 2}
 
 
 def train(
-    model_name, out, *, replicas=1, workers=1, policy="float32", core=None, batch=BATCH, steps=STEPS, **execution
+    model_name, out, *, replicas=None, workers=1, policy="float32", core=None, batch=BATCH, steps=STEPS, **execution
 ):
     """Trains in this process and writes weights, losses, step time and memory; one worker of several, or alone."""
     if core is not None:
@@ -63,7 +63,7 @@ def train(
     if core is not None:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-    strategy = make_strategy("multiworker" if workers > 1 else "mirrored" if replicas > 1 else "cpu", replicas)
+    strategy = make_strategy("multiworker" if workers > 1 else "mirrored" if replicas else "cpu", replicas)
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(0)
     row = ROWS[model_name]

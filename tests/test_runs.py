@@ -19,6 +19,7 @@ from PIL import Image
 from recipes import gan, wgan, wgan_gp
 from zoo import runs
 from zoo.checks import check_replicas
+from zoo.runs.devices import check_cluster
 
 ROOT = Path(__file__).parents[1]
 TINY = ["--data", "ring", "--hidden", "8", "8", "--batch-size", "16", "--steps-per-epoch", "4", "--epochs", "3"]
@@ -239,6 +240,22 @@ def test_an_export_folder_that_cannot_be_written_leaves_the_run_intact(finished,
 def test_batch_smaller_than_replicas():
     with pytest.raises(ValueError, match="A batch of 1 examples cannot be split over 2 replicas"):
         check_replicas(1, 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "localhost:2000",
+        '{"cluster": {"worker": ["a:1"]}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
+    ],
+)
+def test_a_wrong_tf_config_is_refused_with_the_right_one(text):
+    with pytest.raises(ValueError, match="Several workers need the environment variable TF_CONFIG.*Received: "):
+        check_cluster(text)
+    check_cluster('{"cluster": {"chief": ["c:1"], "worker": ["a:1"]}, "task": {"type": "chief", "index": 0}}')
 
 
 def test_help_shows_every_option_with_its_default(capsys):

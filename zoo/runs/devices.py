@@ -1,5 +1,6 @@
 """The devices that a run trains on."""
 
+import json
 import os
 
 
@@ -12,6 +13,9 @@ def make_strategy(name, replicas=None):
 
     Returns:
         `tf.distribute.Strategy`.
+
+    Raises:
+        ValueError: If there are fewer GPUs than replicas, or TF_CONFIG does not say who the workers are.
     """
     import tensorflow as tf
 
@@ -19,11 +23,11 @@ def make_strategy(name, replicas=None):
         tf.config.set_visible_devices([], "GPU")
         return tf.distribute.get_strategy()
     if name == "multiworker" or (name == "auto" and os.environ.get("TF_CONFIG")):
-        if not os.environ.get("TF_CONFIG"):
+        check_cluster(os.environ.get("TF_CONFIG"))
+        if replicas is not None:
             raise ValueError(
-                "`--strategy multiworker` needs the environment variable TF_CONFIG, with the addresses of all workers "
-                'and the index of this one: {"cluster": {"worker": ["host0:2000", "host1:2000"]}, '
-                '"task": {"type": "worker", "index": 0}}. Received: none.'
+                "With several workers, each takes all the GPUs it sees, so `--replicas` is not for them. Received: "
+                f"{replicas}. Leave it out, and set CUDA_VISIBLE_DEVICES (or `zoo.launch --gpus-per-worker`)."
             )
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_physical_devices("GPU")
@@ -37,3 +41,26 @@ def make_strategy(name, replicas=None):
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
     kind = "GPU" if gpus else "CPU"
     return tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(count)])
+
+
+def check_cluster(text):
+    """Checks TF_CONFIG before TensorFlow waits for workers that will never come.
+
+    Args:
+        text: Its value, or None.
+
+    Raises:
+        ValueError: If it is missing, no JSON, or does not say who this worker is.
+    """
+    try:
+        config = json.loads(text or "")
+        cluster, task = config["cluster"], config["task"]
+        known = 0 <= int(task["index"]) < len(cluster[task["type"]])
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if not known or not set(cluster) <= {"chief", "worker"}:
+        raise ValueError(
+            "Several workers need the environment variable TF_CONFIG, with the addresses of all and the index of this "
+            'one: {"cluster": {"worker": ["host0:2000", "host1:2000"]}, "task": {"type": "worker", "index": 0}}. '
+            f"Received: {text or 'none'}. On one machine, `python -m zoo.launch --workers 2 -m ...` sets it."
+        )

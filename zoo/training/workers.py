@@ -14,9 +14,12 @@ def num_workers(strategy):
 
 
 def is_chief(strategy):
-    """Whether this process writes files for all: the first worker, or the only one."""
+    """Whether this process writes files for all: the chief, the first worker where there is none, or the only one."""
     resolver = strategy.cluster_resolver
-    return resolver is None or not resolver.task_type or resolver.task_id == 0
+    if resolver is None or not resolver.task_type:
+        return True
+    chief = "chief" if "chief" in resolver.cluster_spec().as_dict() else "worker"
+    return (resolver.task_type, resolver.task_id) == (chief, 0)
 
 
 def distribute(strategy, batches):
