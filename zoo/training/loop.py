@@ -83,7 +83,7 @@ class TrainFunction:
 
         def of_replica(wish):
             parts = [part.value for tracker in trackers for part in (tracker.total, tracker.count)]
-            return tf.concat([wish, tf.stack(parts)], 0)
+            return tf.concat([tf.cast(wish, parts[0].dtype), tf.stack(parts)], 0)
 
         summed = self.strategy.reduce("SUM", self.strategy.run(of_replica, args=(wish,)), axis=None)
         means = tf.math.divide_no_nan(summed[2::2], summed[3::2])
