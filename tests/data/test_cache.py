@@ -41,6 +41,26 @@ def test_a_set_that_memory_cannot_hold_is_refused(tmp_path):
     assert data.load("digits", cache=True).size == 1618
 
 
+@pytest.mark.parametrize("available, is_kept", [(400, True), (399, False), (None, False)])
+def test_pictures_are_kept_by_themselves_where_they_take_a_quarter_of_the_memory(
+    available, is_kept, tmp_path, monkeypatch
+):
+    """Of three pictures two are to train: 100 bytes."""
+    monkeypatch.setattr(cache, "available_memory", lambda: available)
+    for row in range(3):
+        Image.new("L", (5, 10)).save(tmp_path / f"{row}.png")
+    source = data.load(tmp_path, cache=None)
+    assert source.size == 2
+    source.examples()
+    for path in tmp_path.iterdir():
+        path.unlink()
+    if is_kept:
+        assert source.examples().shape == (2, 10, 5, 1)
+    else:
+        with pytest.raises(Exception, match="could be read before and now cannot be"):
+            source.examples()
+
+
 def test_available_memory_comes_from_the_system_or_is_unknown(monkeypatch):
     assert 2**20 < cache.available_memory() < 2**50
 

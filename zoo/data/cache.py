@@ -48,6 +48,12 @@ class Cached:
         return self._pixels[row]
 
 
+def is_small(shape):
+    """Whether uint8 pictures of this shape take at most a quarter of the memory that is available."""
+    available = available_memory()
+    return available is not None and np.prod(shape, dtype=np.int64) <= available / 4
+
+
 def available_memory():
     """Bytes that a program can take without swapping, or None where the system does not say."""
     try:

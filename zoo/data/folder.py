@@ -56,7 +56,7 @@ def load(path, split, image_size=None, channels=None, cache=False):
         split: "train" or "test".
         image_size: (height, width) or None.
         channels: 1, 3 or None.
-        cache: Whether to keep each picture that was read.
+        cache: Whether to keep each picture that was read; None if they take little memory.
 
     Returns:
         `Source`.

@@ -49,7 +49,8 @@ def load(name, *, split="train", image_size=None, channels=None, data_dir=None, 
         channels: 1 for grey or 3 for RGB; None keeps what the set has. Transparency becomes white.
         data_dir: Folder with a sub-folder for each named set; None for the environment variable ZOO_DATA_DIR.
         cache: Whether a folder's pictures are kept in memory, 8-bit, once they were read: the first epoch decodes
-            them, later ones do not. Named sets are in memory anyway and ignore it.
+            them, later ones do not. None keeps them if they take at most a quarter of the memory that is available.
+            Named sets are in memory anyway and ignore it.
 
     Returns:
         `Source`.

@@ -190,7 +190,7 @@ def load(path, split, image_size=None, channels=None, cache=False, *, files=None
         split: "train" or "test".
         image_size: (height, width), or None: all must have the size of those that are looked at.
         channels: 1, 3, or None for what those that are looked at have.
-        cache: Whether to keep each decoded picture.
+        cache: Whether to keep each decoded picture; None if they take little memory.
         files: What `find(path)` gives, if it is known.
 
     Returns:

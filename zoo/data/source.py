@@ -3,7 +3,7 @@
 import numpy as np
 
 from zoo.checks import check_positive, check_replicas
-from zoo.data.cache import Cached
+from zoo.data.cache import Cached, is_small
 
 _CHUNK = 256
 # Rows of files that one call of Python reads: a call per picture costs more than decoding a small one.
@@ -28,7 +28,8 @@ class Source:
         white: Value of white in uint8 images, 1 to 255.
         image_size: (height, width) that images are cut and resized to, or None.
         channels: 1, 3 or None for as many as there are.
-        cache: Whether to keep each picture of a file that was read. What is in memory already ignores it.
+        cache: Whether to keep each picture of a file that was read; None if all of them take at most a quarter of the
+            memory that is available. What is in memory already ignores it.
         origin: Where the data come from, for people to read.
 
     Raises:
@@ -65,7 +66,8 @@ class Source:
         """Checks the arrays."""
         self._is_files = hasattr(examples, "read")
         if self._is_files:
-            self._data = Cached(examples) if cache else examples
+            keep = is_small(examples.shape) if cache is None else cache
+            self._data = Cached(examples) if keep else examples
         else:
             self._data = _checked(name, examples, white)
         self._is_bytes = self._is_files or self._data.dtype == np.uint8

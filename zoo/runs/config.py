@@ -35,8 +35,8 @@ class RunConfig:
 
     data: str = "digits"
     """Data: digits, ring, grid, swiss_roll, mnist, fashion_mnist, usps, cifar10, or a folder of images or records."""
-    cache: bool = False
-    """Keep each decoded picture of a folder in memory after its first reading."""
+    cache: bool | None = None
+    """Keep each decoded picture of a folder in memory after its first reading; None if they take a quarter of it."""
     image_size: int | None = None
     """Height and width that images are resized to; None keeps them."""
     epochs: int = 50
