@@ -202,6 +202,8 @@ class TrainStepModel(keras.Model):
             rows = min(len(examples), batch_size) if hasattr(x, "shape") else len(examples)
             check_replicas(rows, self.distribute_strategy.num_replicas_in_sync)
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
+        # A wish that came before `fit` counts; what interrupted an earlier one does not.
+        self.interrupted = self.interrupted and self.stop_requested
         try:
             with lost_workers_named(self.distribute_strategy):
                 return super().fit(x, *args, callbacks=[StopOnNonFinite(), EpochSteps(), *callbacks], **kwargs)
