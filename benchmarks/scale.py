@@ -23,8 +23,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from zoo.launch import free_ports
-
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).parents[1]
 STEPS, BATCH, LEARNING_RATE = 8, 64, 0.001
@@ -51,6 +49,7 @@ def train(
 ):
     """Trains in this process and writes weights, losses, step time and memory; one worker of several, or alone."""
     if core is not None:
+        core = core if workers == 1 else json.loads(os.environ["TF_CONFIG"])["task"]["index"]
         os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[core]})
     import keras
     import numpy as np
@@ -127,7 +126,7 @@ def difference(result, reference, exact):
     return max(abs(one - other) / max(abs(other), 0.1) for one, other in pairs)
 
 
-def table(models, settings, rounds, folder):
+def table(models, settings, rounds, batch, folder):
     """Rows {model, setting, difference, time and memory as ratios to the reference of the same round}."""
     rows = []
     for model in models:
@@ -136,7 +135,7 @@ def table(models, settings, rounds, folder):
             for name, found in results.items():
                 if number and name in ONCE:
                     continue
-                found.append(run(model, folder, name, SETTINGS[name]))
+                found.append(run(model, folder, name, {**SETTINGS[name], "batch": batch}))
                 print(f"  {model:16} {name:20} {1000 * found[-1]['step_s']:8.1f} ms", file=sys.stderr, flush=True)
         base = results[REFERENCE]
         for name, found in results.items():
@@ -168,27 +167,19 @@ def weak_scaling(models, rounds, folder):
 
 
 def weak_step(model, folder, name):
-    """Time of a step of the slower of the processes, each bound to a core of its own."""
+    """Time of a step of the slowest of the processes, each bound to a core of its own."""
+    if name == "two workers":
+        # The whole batch for each worker: twice as many examples in all. Workers count themselves.
+        return run(model, folder, name, {"workers": 2, "batch": 2 * BATCH, "core": 0, "steps": 12})["step_s"]
+    outs = [folder / f"weak{core}.json" for core in range(WEAK[name])]
     processes = []
-    together = name == "two workers"
-    ports = free_ports(2) if together else []
-    for core in range(WEAK[name]):
-        out = folder / f"weak{core}.json"
-        out.unlink(missing_ok=True)
+    for core, out in enumerate(outs):
         setting = {"model_name": model, "out": str(out), "core": core, "steps": 12}
-        environment = {**os.environ}
-        if together:
-            # The whole batch for each worker: twice as many examples in all.
-            setting |= {"workers": 2, "batch": 2 * BATCH}
-            cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-            task = {"type": "worker", "index": core}
-            environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
         command = [sys.executable, "-m", "benchmarks.scale", "--child", json.dumps(setting)]
-        processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=-3, stderr=-3))
+        processes.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
     for process in processes:
         process.wait()
-    written = [folder / f"weak{core}.json" for core in range(WEAK[name])]
-    return max(json.loads(out.read_text())["step_s"] for out in written if out.exists())
+    return max(json.loads(out.read_text())["step_s"] for out in outs)
 
 
 def main():
@@ -196,6 +187,7 @@ def main():
     parser.add_argument("--models", nargs="+", help="rows of the conformance table (default: all)")
     parser.add_argument("--settings", nargs="*", choices=SETTINGS, help="default: all")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--batch-size", type=int, default=BATCH, help="of the first table (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -207,9 +199,9 @@ def main():
     models = options.models or list(ROWS)
     settings = [name for name in (SETTINGS if options.settings is None else options.settings) if name != REFERENCE]
     with tempfile.TemporaryDirectory() as folder:
-        rows = table(models, settings, options.rounds, Path(folder))
+        rows = table(models, settings, options.rounds, options.batch_size, Path(folder))
         weak = weak_scaling(models, options.rounds, Path(folder))
-    print(f"\nBatch {BATCH}, {2 * STEPS} steps, {options.rounds} rounds. Ratios to {REFERENCE}.")
+    print(f"\nBatch {options.batch_size}, {2 * STEPS} steps, {options.rounds} rounds. Ratios to {REFERENCE}.")
     print(f"{'model':18}{'setting':20}{'difference':>12}{'':8}{'time':>7}{'memory':>8}{'ms/step':>10}{'MB':>8}")
     for row in rows:
         kind = "loss" if "policy" in SETTINGS[row["setting"]] else "weight"

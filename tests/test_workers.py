@@ -48,6 +48,17 @@ def launch(*options):
     )
 
 
+def process_of_second(launched):
+    """Number of the process of worker 1, from the launcher's first lines."""
+    return int(re.search(r"Worker 1: process (\d+)", launched.stdout.readline() + launched.stdout.readline()).group(1))
+
+
+def assert_close(found, expected):
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, atol=1e-5, err_msg=name)
+
+
 def wait_for(path, process):
     while process.poll() is None and not path.exists():
         time.sleep(0.01)
@@ -60,7 +71,7 @@ def test_a_killed_worker_stops_the_others_and_the_run_ends_as_if_nothing_had_hap
     """kill -9 of one of two workers; then the folder moves, and one process ends the run."""
     folder, moved, whole = tmp_path / "run", tmp_path / "moved", tmp_path / "whole"
     killed = launch("2", *RECIPE, "--out", str(folder))
-    number = int(re.search(r"Worker 1: process (\d+)", killed.stdout.readline() + killed.stdout.readline()).group(1))
+    number = process_of_second(killed)
     wait_for(folder / "checkpoints" / "latest.weights.h5", killed)
     os.kill(number, signal.SIGKILL)
     output = killed.communicate(timeout=120)[0]
@@ -72,9 +83,7 @@ def test_a_killed_worker_stops_the_others_and_the_run_ends_as_if_nothing_had_hap
     folder.rename(moved)
     for one in (moved, whole):
         run(gan, one, "--epochs", "8")
-    expected, found = checkpoint(whole), checkpoint(moved)
-    for name, array in expected.items():
-        np.testing.assert_allclose(found[name], array, atol=1e-5, err_msg=name)
+    assert_close(checkpoint(moved), checkpoint(whole))
 
 
 @pytest.mark.slow
@@ -93,9 +102,7 @@ def test_four_workers_stop_together_at_sigterm_and_two_replicas_go_on(tmp_path):
     output = subprocess.run(resumed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert "Resuming after" in output and "2 replicas of 1 workers" in output
     run(gan, whole, "--epochs", "8")
-    expected, found = checkpoint(whole), checkpoint(folder)
-    for name, array in expected.items():
-        np.testing.assert_allclose(found[name], array, atol=1e-5, err_msg=name)
+    assert_close(checkpoint(folder), checkpoint(whole))
 
 
 def steps(folder):
@@ -107,7 +114,7 @@ def steps(folder):
 def test_sigterm_of_one_worker_stops_all_and_asks_for_the_others_to_be_started_again(tmp_path):
     """75 is EX_TEMPFAIL; a Kubernetes job starts such a worker again."""
     stopped = launch("2", *RECIPE, "--out", str(tmp_path / "run"))
-    number = int(re.search(r"Worker 1: process (\d+)", stopped.stdout.readline() + stopped.stdout.readline()).group(1))
+    number = process_of_second(stopped)
     wait_for(tmp_path / "run" / "checkpoints" / "latest.weights.h5", stopped)
     os.kill(number, signal.SIGTERM)
     output = stopped.communicate(timeout=120)[0]

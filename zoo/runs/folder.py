@@ -87,10 +87,9 @@ def save_model(model, path):
 
 def write_json(path, content):
     """Writes a JSON file beside an older one, then in its place; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name("writing-" + path.name)
-    new.write_text(json.dumps(content, indent=2, default=str) + "\n")
-    os.replace(new, path)
+    from zoo.callbacks import write_text
+
+    write_text(path, json.dumps(content, indent=2, default=str) + "\n")
 
 
 def read_json(path):

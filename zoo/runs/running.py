@@ -9,7 +9,7 @@ from functools import partial
 from zoo.checks import check_replicas
 from zoo.runs.devices import make_strategy
 from zoo.runs.ending import finish
-from zoo.runs.folder import home_of, open_folder, restore, write_json
+from zoo.runs.folder import open_folder, restore, write_json
 
 
 def run(name, config, build, *, group=None):
@@ -43,13 +43,13 @@ def run(name, config, build, *, group=None):
 
     group = group if group and group > 1 else None
     train_data = data.load(config.data, split="train", image_size=config.image_size, cache=config.cache)
-    test_data = data.load(config.data, split="test", image_size=config.image_size)
     passes = train_data.steps_per_epoch(config.batch_size, group)
     steps_per_epoch = config.steps_per_epoch or passes
     check_replicas(config.batch_size, strategy.num_replicas_in_sync)
     chief = is_chief(strategy)
-    folder = open_folder(name, config) if chief else home_of(name, config)
     if chief:
+        folder = open_folder(name, config)
+        evaluate = Evaluator(train_data, data.load(config.data, split="test", image_size=config.image_size))
         print(f"{name} on {train_data.name}: {train_data.size} examples {train_data.shape} from {train_data.origin}")
         replicas = f"{strategy.num_replicas_in_sync} replicas of {num_workers(strategy)} workers"
         print(f"Run folder: {folder}    TensorBoard: tensorboard --logdir {folder / 'logs'}    {replicas}", flush=True)
@@ -58,7 +58,6 @@ def run(name, config, build, *, group=None):
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         model = build(config, train_data.shape)
-    evaluate = Evaluator(train_data, test_data)
     with stop_on_signals(model) as received:
         if chief:
             begin(model, folder, evaluate)

@@ -21,7 +21,6 @@ from zoo.training.workers import (
     is_chief,
     lost_workers_named,
     num_workers,
-    share_from_chief,
     share_weights,
 )
 
@@ -35,7 +34,6 @@ __all__ = [
     "lost_workers_named",
     "minimize",
     "num_workers",
-    "share_from_chief",
     "share_weights",
     "update_average",
     "update_each",

@@ -42,18 +42,20 @@ def distribute(strategy, batches):
     )
 
 
-def share_from_chief(strategy, values):
-    """Each of `values` as the chief has it; every worker calls this at the same point.
-
-    Args:
-        strategy: `tf.distribute.Strategy`.
-        values: List of arrays or numbers of the same shapes and types on all workers.
-
-    Returns:
-        List of arrays, bit for bit the chief's.
-    """
+def share_weights(model):
+    """Gives the variables of a `TrainStepModel` and of its optimizers the chief's values, on all workers."""
+    strategy = model.distribute_strategy
     if num_workers(strategy) == 1:
-        return values
+        return
+    on_read = tf.VariableSynchronization.ON_READ
+    variables = [*model.variables, *(slot for optimizer in model.optimizers for slot in optimizer.variables)]
+    variables = [one for one in variables if getattr(one.value, "synchronization", None) != on_read]
+    for variable, value in zip(variables, _from_chief(strategy, [one.numpy() for one in variables]), strict=True):
+        variable.assign(value)
+
+
+def _from_chief(strategy, arrays):
+    """Each of a list of arrays as the chief has it, to the bit; every worker calls this at the same point."""
 
     def from_first_replica(*tensors):
         first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
@@ -64,24 +66,11 @@ def share_from_chief(strategy, values):
         parts = strategy.run(from_first_replica, args=tensors)
         return [strategy.reduce("SUM", part, axis=None) for part in parts]
 
-    arrays = [np.asarray(value) for value in values]
     # Whole numbers as float64, exact up to 2^53: GPUs keep int32 where their collectives do not reach.
     whole = [np.issubdtype(array.dtype, np.integer) for array in arrays]
     sent = [array.astype("float64") if is_whole else array for array, is_whole in zip(arrays, whole, strict=True)]
     received = share(tuple(tf.convert_to_tensor(array) for array in sent))
     return [value.numpy().astype(array.dtype) for value, array in zip(received, arrays, strict=True)]
-
-
-def share_weights(model):
-    """Gives the variables of a `TrainStepModel` and of its optimizers the chief's values, on all workers."""
-    strategy = model.distribute_strategy
-    if num_workers(strategy) == 1:
-        return
-    on_read = tf.VariableSynchronization.ON_READ
-    variables = [*model.variables, *(slot for optimizer in model.optimizers for slot in optimizer.variables)]
-    variables = [one for one in variables if getattr(one.value, "synchronization", None) != on_read]
-    for variable, value in zip(variables, share_from_chief(strategy, [one.numpy() for one in variables]), strict=True):
-        variable.assign(value)
 
 
 @contextmanager
