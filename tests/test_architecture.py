@@ -22,7 +22,7 @@ ALLOWED = {
     "metrics": set(),
     "serving": set(),
     "pictures": {"serving"},
-    "callbacks": {"pictures"},
+    "callbacks": {"pictures", "serving"},
     "evaluation": {"metrics"},
     "runs": {"checks", "data", "callbacks", "evaluation", "pictures", "serving", "training"},
 }

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import pictures
+from zoo.serving.atomic import write_text
 
 
 class SampleGrid(keras.callbacks.Callback):
@@ -285,14 +286,6 @@ def reserve(path, size):
         with path.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, size)
         path.unlink()
-
-
-def write_text(path, text):
-    """Writes a text file beside an older one, then in its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name("writing-" + path.name)
-    new.write_text(text)
-    os.replace(new, path)
 
 
 def _is_number(value):

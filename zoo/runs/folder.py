@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from zoo.runs.config import FREE_OPTIONS
+from zoo.serving.atomic import write_text
 
 
 def open_folder(name, config):
@@ -87,8 +88,7 @@ def save_model(model, path):
 
 def write_json(path, content):
     """Writes a JSON file beside an older one, then in its place; its folder is made."""
-    from zoo.callbacks import write_text
-
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(content, indent=2, default=str) + "\n")
 
 
