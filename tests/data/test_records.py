@@ -9,7 +9,7 @@ from PIL import Image
 
 from zoo import data
 from zoo.data import records
-from zoo.data.tfrecord import TFRecordFile
+from zoo.tfrecord import TFRecordFile
 
 NUMBERS = np.random.RandomState(0)
 PIXELS = NUMBERS.randint(0, 256, (23, 6, 5, 3)).astype("uint8")

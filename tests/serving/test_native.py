@@ -246,5 +246,5 @@ def test_drawing_refuses_what_it_cannot_draw():
 
 
 def test_dtype_table_agrees_with_tensorflow():
-    for code, name in native._DTYPES.items():
+    for code, name in native.DTYPES.items():
         assert tf.dtypes.as_dtype(code) == tf.dtypes.as_dtype(name)

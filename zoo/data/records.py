@@ -21,7 +21,7 @@ from zoo.data.decode import fit_picture, shrink, size_and_kind
 from zoo.data.folder import EXTENSIONS
 from zoo.data.source import Source
 from zoo.data.splits import SPLITS, held_out
-from zoo.data.tfrecord import TFRecordFile
+from zoo.tfrecord import TFRecordFile
 
 IMAGE_KEYS = ("image", "image/encoded")
 LABEL_KEYS = ("label", "image/class/label")

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from tensorboard.compat.proto import meta_graph_pb2
 
-_DTYPES = {
+DTYPES = {
     1: "float32",
     2: "float64",
     3: "int32",
@@ -38,7 +38,7 @@ _DTYPES = {
     22: "uint32",
     23: "uint64",
 }
-_CODES = {name: code for code, name in _DTYPES.items()}
+CODES = {name: code for code, name in DTYPES.items()}
 _STRING_BYTES = 24  # sizeof(TF_TString)
 _DISABLE_XLA = "_ZN10tensorflow21DisableXlaCompilationEv"  # void tensorflow::DisableXlaCompilation()
 
@@ -57,11 +57,13 @@ _FUNCTIONS = {  # name: (result, arguments), as in tensorflow/c/c_api.h
     "TF_DeleteStatus": (None, [_pointer]),
     "TF_GetCode": (_integer, [_pointer]),
     "TF_Message": (_text, [_pointer]),
+    "TF_NewBufferFromString": (ctypes.POINTER(_Buffer), [_text, ctypes.c_size_t]),
     "TF_NewBuffer": (ctypes.POINTER(_Buffer), []),
     "TF_DeleteBuffer": (None, [ctypes.POINTER(_Buffer)]),
     "TF_NewGraph": (_pointer, []),
     "TF_DeleteGraph": (None, [_pointer]),
     "TF_GraphOperationByName": (_pointer, [_pointer, _text]),
+    "TF_GetAllOpList": (ctypes.POINTER(_Buffer), []),
     "TF_NewSessionOptions": (_pointer, []),
     "TF_DeleteSessionOptions": (None, [_pointer]),
     "TF_LoadSessionFromSavedModel": (
@@ -81,7 +83,7 @@ _FUNCTIONS = {  # name: (result, arguments), as in tensorflow/c/c_api.h
     "TF_DeleteSession": (None, [_pointer, _pointer]),
     "TF_SessionRun": (
         None,
-        [_pointer, _pointer]
+        [_pointer, ctypes.POINTER(_Buffer)]
         + [ctypes.POINTER(_Output), ctypes.POINTER(_pointer), _integer] * 2
         + [_pointer, _integer, _pointer, _pointer],
     ),
@@ -99,6 +101,19 @@ _FUNCTIONS = {  # name: (result, arguments), as in tensorflow/c/c_api.h
 }
 
 
+class TensorFlowError(ValueError):
+    """TensorFlow refused to load or to run a SavedModel.
+
+    Attributes:
+        code: TensorFlow's error code, which is also gRPC's: 3 is an invalid argument, 4 a missed deadline.
+        reason: TensorFlow's message alone.
+    """
+
+    def __init__(self, failure, code=2, reason=""):
+        super().__init__(f"{failure}: {reason}" if reason else failure)
+        self.code, self.reason = code, reason
+
+
 class SavedModel:
     """A SavedModel in TF Serving's C++ loader, with XLA off; safe to run from several threads at once.
 
@@ -109,10 +124,11 @@ class SavedModel:
         signatures: `{name: {"inputs": {name: (dtype, shape)}, "outputs": {name: (dtype, shape)}}}`. A dtype is a name
             such as `"float32"` or `"string"`; a shape is a tuple with None where a dimension is dynamic, or None
             where even the rank is unknown.
+        signature_defs: `{name: serialized SignatureDef}`, TensorFlow's own hooks among them.
 
     Raises:
         FileNotFoundError: `path` holds no `saved_model.pb`.
-        ValueError: TensorFlow cannot load it; the message is TensorFlow's.
+        TensorFlowError: TensorFlow cannot load it (a ValueError); the message is TensorFlow's.
         RuntimeError: This process has imported TensorFlow (use `zoo.serving.run_native`), or has no TensorFlow wheel.
 
     Example:
@@ -135,6 +151,7 @@ class SavedModel:
             self.close()
             raise
         self._definitions, self._tensors = meta_graph.signature_def, {}
+        self.signature_defs = {name: value.SerializeToString() for name, value in meta_graph.signature_def.items()}
         self.signatures = describe_signatures(meta_graph)
 
     def run(self, signature, /, **inputs):
@@ -150,11 +167,33 @@ class SavedModel:
 
         Raises:
             KeyError: There is no such signature.
-            ValueError: Inputs are missing, unexpected, or of another dtype or shape; or TensorFlow reports an error.
+            ValueError: Inputs are missing, unexpected, or of another dtype or shape.
+            TensorFlowError: TensorFlow reports an error (a ValueError too).
 
         Example:
 
             model.run("serving_default", latents=np.zeros((4, 128), "float32"))["images"].shape
+        """
+        return self.predict(signature, inputs)
+
+    def predict(self, signature, inputs, outputs=None, seconds=None):
+        """Run one signature, as `run`, and only as far as some outputs need, or only for some time.
+
+        Args:
+            signature: Name of the signature.
+            inputs: `{input name: array}`.
+            outputs: Names of the outputs wanted; None means all.
+            seconds: Give up after this time; None means never.
+
+        Returns:
+            `{output name: array}`.
+
+        Raises:
+            KeyError, ValueError: As `run`; a TensorFlowError with code 4 when time is up.
+
+        Example:
+
+            model.predict("serving_default", {"latents": latents}, seconds=0.5)
         """
         if self._session is None:
             raise RuntimeError(f"The SavedModel `{self.path}` is closed. Run it inside its `with` block.")
@@ -162,15 +201,18 @@ class SavedModel:
             raise KeyError(f"No signature `{signature}` in `{self.path}`. It has: {_names(self.signatures)}.")
         arrays = _check_inputs(signature, inputs, self.signatures[signature]["inputs"])
         feeds, fetches = self._feeds_and_fetches(signature)
+        if outputs is not None:
+            fetches = {name: fetches[name] for name in outputs}
         library, count = self._library, len(fetches)
         tensors, results = [], (ctypes.c_void_p * count)()
+        options = _run_options(library, seconds)
         try:
             for name in feeds:
                 tensors.append(_to_tensor(library, arrays[name]))
             with _status(library, f"Signature `{signature}` of `{self.path}` failed") as status:
                 library.TF_SessionRun(
                     self._session,
-                    None,
+                    options,
                     (_Output * len(feeds))(*feeds.values()),
                     (ctypes.c_void_p * len(feeds))(*tensors),
                     len(feeds),
@@ -184,6 +226,8 @@ class SavedModel:
                 )
             return {name: _to_array(library, results[index]) for index, name in enumerate(fetches)}
         finally:
+            if options is not None:
+                library.TF_DeleteBuffer(options)
             for tensor in tensors:
                 library.TF_DeleteTensor(tensor)  # its strings too
             for result in filter(None, results):
@@ -321,10 +365,49 @@ def _status(library, failure):
     status = library.TF_NewStatus()
     try:
         yield status
-        if library.TF_GetCode(status):
-            raise ValueError(f"{failure}: {library.TF_Message(status).decode(errors='replace')}")
+        code = library.TF_GetCode(status)
+        if code:
+            raise TensorFlowError(failure, code, library.TF_Message(status).decode(errors="replace"))
     finally:
         library.TF_DeleteStatus(status)
+
+
+def _run_options(library, seconds):
+    """A serialized `RunOptions` with its one field `timeout_in_ms` (number 2), or None."""
+    if seconds is None:
+        return None
+    data = b"\x10" + varint(max(1, round(1000 * seconds)))
+    return library.TF_NewBufferFromString(bytes(data), len(data))
+
+
+def varint(value):
+    """Return a non-negative integer as protocol buffers write it: seven bits a byte, the lowest first.
+
+    Example:
+
+        varint(300)  # b"\\xac\\x02"
+    """
+    groups = bytearray()
+    while value > 127:
+        groups.append(value & 127 | 128)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
+
+
+def registered_ops():
+    """Return the ops of TensorFlow's C++ library as a serialized `OpList`: all that a server without Python has.
+
+    Example:
+
+        names = {op.name for op in op_def_pb2.OpList.FromString(registered_ops()).op}
+    """
+    library = _load_library()
+    buffer = library.TF_GetAllOpList()
+    try:
+        return ctypes.string_at(buffer.contents.data, buffer.contents.length)
+    finally:
+        library.TF_DeleteBuffer(buffer)
 
 
 def _check_inputs(signature, inputs, expected):
@@ -340,7 +423,7 @@ def _check_inputs(signature, inputs, expected):
 def _check_input(signature, name, value, dtype, shape):
     if dtype == "string":
         array = _to_bytes(signature, name, value)
-    elif dtype not in _CODES or dtype == "bfloat16":
+    elif dtype not in CODES or dtype == "bfloat16":
         raise ValueError(f"Input `{name}` of `{signature}` is {dtype}, which NumPy cannot hold. Export it as float32.")
     else:
         array = value if isinstance(value, np.ndarray | np.generic) else np.asarray(value)
@@ -383,21 +466,21 @@ def _to_bytes(signature, name, value):
 def _to_tensor(library, array):
     dimensions = (ctypes.c_int64 * max(1, array.ndim))(*array.shape)
     if array.dtype == object:
-        tensor = library.TF_AllocateTensor(_CODES["string"], dimensions, array.ndim, array.size * _STRING_BYTES)
+        tensor = library.TF_AllocateTensor(CODES["string"], dimensions, array.ndim, array.size * _STRING_BYTES)
         start = library.TF_TensorData(tensor)
         for index, item in enumerate(array.ravel()):
             library.TF_StringInit(start + index * _STRING_BYTES)
             library.TF_StringCopy(start + index * _STRING_BYTES, item, len(item))
         return tensor
     array = np.ascontiguousarray(array)
-    tensor = library.TF_AllocateTensor(_CODES[array.dtype.name], dimensions, array.ndim, array.nbytes)
+    tensor = library.TF_AllocateTensor(CODES[array.dtype.name], dimensions, array.ndim, array.nbytes)
     if array.nbytes:
         ctypes.memmove(library.TF_TensorData(tensor), array.ctypes.data, array.nbytes)
     return tensor
 
 
 def _to_array(library, tensor):
-    dtype = _DTYPES.get(library.TF_TensorType(tensor), "invalid")
+    dtype = DTYPES.get(library.TF_TensorType(tensor), "invalid")
     shape = tuple(library.TF_Dim(tensor, axis) for axis in range(library.TF_NumDims(tensor)))
     start, size = library.TF_TensorData(tensor), int(np.prod(shape, dtype=np.int64))
     if dtype == "string":
@@ -417,7 +500,7 @@ def _to_array(library, tensor):
 def _describe(info):
     shape = info.tensor_shape
     dimensions = None if shape.unknown_rank else tuple(None if d.size < 0 else d.size for d in shape.dim)
-    return _DTYPES.get(info.dtype, "invalid"), dimensions
+    return DTYPES.get(info.dtype, "invalid"), dimensions
 
 
 def _describe_missing(path):
