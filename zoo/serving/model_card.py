@@ -6,9 +6,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 CARD_FILE = "assets.extra/model_card.json"
 _OWN_KEYS = ("name", "version", "created", "signatures", "versions")
@@ -57,6 +55,9 @@ def fill_card(name, signatures, card):
 
         fill_card("wgan_gp", signatures, {"data": "fashion_mnist"})
     """
+    import keras
+    import tensorflow as tf
+
     return {
         "name": name,
         "version": None,  # filled in when the number is taken
@@ -76,6 +77,19 @@ def fill_card(name, signatures, card):
         },
         **card,
     }
+
+
+def read_card(path):
+    """Return the model card of a version folder, or an empty dict if it has none that can be read.
+
+    Example:
+
+        read_card(Path("exports/wgan_gp/1"))["figures"]
+    """
+    try:
+        return json.loads((path / CARD_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 def _plain(value):

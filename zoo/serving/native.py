@@ -199,7 +199,7 @@ class SavedModel:
             raise RuntimeError(f"The SavedModel `{self.path}` is closed. Run it inside its `with` block.")
         if signature not in self.signatures:
             raise KeyError(f"No signature `{signature}` in `{self.path}`. It has: {_names(self.signatures)}.")
-        arrays = _check_inputs(signature, inputs, self.signatures[signature]["inputs"])
+        arrays = self.check_inputs(signature, inputs)
         feeds, fetches = self._feeds_and_fetches(signature)
         if outputs is not None:
             fetches = {name: fetches[name] for name in outputs}
@@ -232,6 +232,18 @@ class SavedModel:
                 library.TF_DeleteTensor(tensor)  # its strings too
             for result in filter(None, results):
                 library.TF_DeleteTensor(result)
+
+    def check_inputs(self, signature, inputs):
+        """Return the inputs of a signature as arrays of its dtypes.
+
+        Raises:
+            ValueError: Inputs are missing, unexpected, or of another dtype or shape.
+
+        Example:
+
+            model.check_inputs("sample", {"seed": [0, 1]})  # {"seed": array([0, 1])}
+        """
+        return _check_inputs(signature, inputs, self.signatures[signature]["inputs"])
 
     def close(self):
         """Free the session, its graph and its variables; a second call does nothing."""

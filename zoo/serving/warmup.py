@@ -1,7 +1,6 @@
 """Warm-up requests: what TF Serving runs through a version before it takes traffic, so no first request is slow."""
 
 import numpy as np
-import tensorflow as tf
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_RECORDS = 1000  # TF Serving refuses a version with more
@@ -89,6 +88,7 @@ def write_warmup(folder, model_name, requests):
 
         write_warmup(Path("exports/wgan_gp/1"), "wgan_gp", [("sample", {"seed": np.arange(2)})])
     """
+    import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
 
     path = folder / WARMUP_FILE
@@ -121,21 +121,25 @@ def read_warmup(folder):
         read_warmup(Path("exports/wgan_gp/1"))
     """
     from google.protobuf.message import DecodeError
-    from tensorflow_serving.apis import prediction_log_pb2
+
+    from zoo.serving.protos import prediction_log_pb2
+    from zoo.serving.tensors import to_array
+    from zoo.tfrecord import TFRecordFile
 
     path = folder / WARMUP_FILE
     if not path.is_file():
         return []
     requests = []
     try:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            log = prediction_log_pb2.PredictionLog.FromString(record)
+        records = TFRecordFile(path)
+        for number in range(len(records)):
+            log = prediction_log_pb2.PredictionLog.FromString(records.read(number))
             request = log.predict_log.request
             if log.WhichOneof("log_type") != "predict_log" or not request.inputs:
-                raise ValueError(f"Record {len(requests)} of `{path}` is no predict request with inputs.")
+                raise ValueError(f"Record {number} of `{path}` is no predict request with inputs.")
             name = request.model_spec.signature_name or "serving_default"
-            requests.append((name, {key: tf.make_ndarray(value) for key, value in request.inputs.items()}))
-    except (tf.errors.OpError, DecodeError) as error:
+            requests.append((name, {key: to_array(value) for key, value in request.inputs.items()}))
+    except DecodeError as error:
         raise ValueError(f"`{path}` is no TFRecord of PredictionLog: {str(error).splitlines()[0]}.") from None
     if not requests:
         raise ValueError(f"`{path}` holds no whole record.")

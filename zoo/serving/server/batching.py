@@ -1,0 +1,177 @@
+"""Dynamic batching: requests to one signature that wait at the same time run as one."""
+
+import asyncio
+import collections
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from grpc import StatusCode
+
+from zoo.serving.server.errors import ServingError, invalid
+
+
+@dataclass(eq=False)
+class _Task:
+    inputs: dict
+    rows: int
+    deadline: float
+    arrived: float
+    answer: asyncio.Future
+
+
+class Batcher:
+    """Runs requests in batches, on a few threads. Lives on one event loop.
+
+    Args:
+        parameters: `zoo.serving.server.configuration.BatchingParameters`.
+        observe: Called with the rows of each batch and the seconds that its first request waited.
+
+    Example:
+
+        outputs = await Batcher(BatchingParameters()).run(model, "sample", {"seed": seeds}, None, 30)
+    """
+
+    def __init__(self, parameters, observe=lambda rows, waited: None):
+        self._parameters, self._observe = parameters, observe
+        self._queues = {}  # (model, signature, outputs, shapes) -> tasks in order of arrival
+        self._running, self._alarm = 0, None
+        self._threads = ThreadPoolExecutor(parameters.num_batch_threads, thread_name_prefix="batch")
+
+    async def run(self, model, signature, inputs, outputs, seconds):
+        """Run one request, together with others if there are any.
+
+        Args:
+            model: `zoo.serving.SavedModel`.
+            signature: Name of a signature of it.
+            inputs: `{input name: array}`, as the signature asks for.
+            outputs: Tuple of the outputs wanted; None means all.
+            seconds: Time limit.
+
+        Returns:
+            `{output name: array}` of this request alone.
+
+        Raises:
+            ServingError: No rows, too many, or a full queue.
+            TensorFlowError, ValueError: The batch failed, for all its requests.
+            TimeoutError: It took too long.
+        """
+        now, rows = time.monotonic(), _count_rows(inputs)
+        self._check_size(rows)
+        shapes = tuple((name, array.dtype.str, array.shape[1:]) for name, array in sorted(inputs.items()))
+        queue = self._queues.setdefault((model, signature, outputs, shapes), collections.deque())
+        limit = self._parameters.max_enqueued_batches * self._parameters.max_batch_size
+        if sum(task.rows for task in queue) + rows > limit:
+            message = "The batch scheduling queue to which this task was submitted is full"
+            raise ServingError(StatusCode.UNAVAILABLE, message)
+        task = _Task(inputs, rows, now + seconds, now, asyncio.get_running_loop().create_future())
+        queue.append(task)
+        self._start_what_is_due()
+        async with asyncio.timeout(seconds):
+            return await task.answer
+
+    def close(self):
+        """Let the threads end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _check_size(self, rows):
+        most = self._parameters.max_batch_size
+        if rows > most:
+            raise invalid(f"Task size {rows} is larger than maximum input batch size {most}")
+
+    def _start_what_is_due(self):
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        patience, now = self._parameters.batch_timeout_micros / 1e6, time.monotonic()
+        while self._running < self._parameters.num_batch_threads and self._queues:
+            due = {key: 0.0 if self._is_full(queue) else queue[0].arrived for key, queue in self._queues.items()}
+            key = min(due, key=due.get)
+            if due[key] + patience > now:
+                wait = due[key] + patience - now
+                self._alarm = asyncio.get_running_loop().call_later(wait, self._start_what_is_due)
+                return
+            self._start(key, self._take(key))
+
+    def _is_full(self, queue):
+        return sum(task.rows for task in queue) >= self._parameters.max_batch_size
+
+    def _take(self, key):
+        """Take the tasks of the next batch off a queue; a queue never stands empty."""
+        queue, tasks, rows = self._queues[key], [], 0
+        while queue and rows + queue[0].rows <= self._parameters.max_batch_size:
+            task = queue.popleft()
+            if not task.answer.done():  # else its client has gone, or ran out of time
+                tasks.append(task)
+                rows += task.rows
+        if not queue:
+            del self._queues[key]
+        return tasks
+
+    def _start(self, key, tasks):
+        if not tasks:
+            return
+        self._running += 1
+        loop, rows = asyncio.get_running_loop(), sum(task.rows for task in tasks)
+        self._observe(rows, time.monotonic() - tasks[0].arrived)
+
+        def work():
+            try:
+                result = self._run_batch(key, tasks, rows)
+            except Exception as error:
+                result = error
+            loop.call_soon_threadsafe(self._finish, tasks, result)
+
+        self._threads.submit(work)
+
+    def _run_batch(self, key, tasks, rows):
+        model, signature, outputs, _ = key
+        padding = next((size - rows for size in self._parameters.allowed_batch_sizes if size >= rows), 0)
+        inputs = tasks[0].inputs if len(tasks) == 1 and not padding else _merge([t.inputs for t in tasks], padding)
+        seconds = max(task.deadline for task in tasks) - time.monotonic()
+        results = model.predict(signature, inputs, outputs, seconds)
+        if len(tasks) == 1 and not padding:
+            return [results]
+        for name, array in results.items():
+            if not array.ndim:
+                raise ServingError(StatusCode.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
+            if len(array) != rows + padding:
+                raise ServingError(
+                    StatusCode.FAILED_PRECONDITION,
+                    f"Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the "
+                    f"input tensors: {name} has {len(array)} rows for {rows + padding}",
+                )
+        ends = np.cumsum([task.rows for task in tasks])
+        return [
+            {name: array[end - task.rows : end] for name, array in results.items()}
+            for task, end in zip(tasks, ends, strict=True)
+        ]
+
+    def _finish(self, tasks, result):
+        self._running -= 1
+        for index, task in enumerate(tasks):
+            if task.answer.done():
+                continue
+            if isinstance(result, Exception):
+                task.answer.set_exception(result)
+            else:
+                task.answer.set_result(result[index])
+        self._start_what_is_due()
+
+
+def _count_rows(inputs):
+    if any(array.ndim == 0 for array in inputs.values()):
+        raise invalid("Batching Run() input tensors must have at least one dimension")
+    if len({len(array) for array in inputs.values()}) != 1:
+        raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
+    return len(next(iter(inputs.values())))
+
+
+def _merge(requests, padding):
+    """Put requests behind each other, and the first row of the last one `padding` times more."""
+    merged = {}
+    for name in requests[0]:
+        arrays = [inputs[name] for inputs in requests]
+        merged[name] = np.concatenate([*arrays, *[arrays[-1][:1]] * padding])
+    return merged

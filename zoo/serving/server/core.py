@@ -1,0 +1,101 @@
+"""What gRPC and REST share: find the version, check the request, run it, count it."""
+
+import asyncio
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from grpc import StatusCode
+
+from zoo.serving.native import TensorFlowError
+from zoo.serving.server.batching import Batcher
+from zoo.serving.server.errors import ServingError, from_tensorflow, invalid
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+class Core:
+    """Answers predict requests on the models that are loaded.
+
+    Args:
+        models: `zoo.serving.server.models.Models`.
+        metrics: `zoo.serving.server.metrics.Metrics`.
+        batching: `BatchingParameters`, or None to run each request by itself.
+        seconds: Longest time for a request.
+
+    Example:
+
+        version, outputs = await core.predict("wgan_gp", signature="sample", inputs={"seed": seeds})
+    """
+
+    def __init__(self, models, metrics, batching=None, seconds=30.0):
+        self.models, self.metrics, self.seconds = models, metrics, seconds
+        self._batcher = Batcher(batching, metrics.observe_batch) if batching else None
+        self._threads = ThreadPoolExecutor(4 * (os.cpu_count() or 1), thread_name_prefix="run")
+
+    async def predict(self, name, number=None, label=None, *, signature="", inputs, outputs=(), seconds=None):
+        """Run a signature of a model.
+
+        Args:
+            name: Name of the model.
+            number: Version, or None.
+            label: Label of a version, or "" or None.
+            signature: Its name; "" means `serving_default`.
+            inputs: `{input name: array}`, or a function that makes it from the inputs of the signature,
+                `{name: (dtype, shape)}`.
+            outputs: Names of the outputs wanted; none means all.
+            seconds: The client's own time limit, or None.
+
+        Returns:
+            `(version, {output name: array})`.
+
+        Raises:
+            ServingError: What the client is to be told.
+        """
+        seconds = self.seconds if seconds is None else min(seconds, self.seconds)
+        signature = signature or DEFAULT_SIGNATURE
+        with self.models.use(name, number, label) as version:
+            model, started = version.model, time.perf_counter()
+            outputs = _check(model, signature, tuple(outputs))
+            try:
+                if callable(inputs):
+                    inputs = await inputs(model.signatures[signature]["inputs"])
+                inputs = model.check_inputs(signature, inputs)
+                return version, await self._run(model, signature, inputs, outputs, seconds)
+            except TensorFlowError as error:
+                raise from_tensorflow(error) from None
+            except ValueError as error:  # inputs that do not fit the signature
+                raise invalid(str(error)) from None
+            except TimeoutError:
+                message = f"The request took longer than {1000 * seconds:.0f} ms"
+                raise ServingError(StatusCode.DEADLINE_EXCEEDED, message) from None
+            finally:
+                self.metrics.observe_run(name, time.perf_counter() - started)
+
+    def close(self):
+        """Let the threads end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._batcher:
+            self._batcher.close()
+
+    async def _run(self, model, signature, inputs, outputs, seconds):
+        if self._batcher:
+            return await self._batcher.run(model, signature, inputs, outputs, seconds)
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(seconds):
+            return await loop.run_in_executor(self._threads, model.predict, signature, inputs, outputs, seconds)
+
+
+def _check(model, signature, outputs):
+    if signature not in model.signatures:
+        raise ServingError(StatusCode.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.')
+    known = model.signatures[signature]["outputs"]
+    for name in outputs:
+        if name not in known:
+            raise invalid(
+                f"output tensor alias not found in signature: {name} "
+                f"Outputs expected to be in the set {{{','.join(known)}}}."
+            )
+    if len(set(outputs)) != len(outputs):
+        raise invalid("duplicate output tensor alias")
+    return outputs or None

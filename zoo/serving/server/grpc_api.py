@@ -1,0 +1,154 @@
+"""TF Serving's gRPC interface: PredictionService and ModelService, on the official stubs."""
+
+import time
+
+import grpc
+
+from zoo.serving.protos import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    meta_graph_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+from zoo.serving.server.core import DEFAULT_SIGNATURE
+from zoo.serving.server.errors import ServingError, invalid
+from zoo.serving.tensors import fill_proto, to_array
+
+
+def make_server(core, max_bytes, log):
+    """Return a `grpc.aio` server without a port.
+
+    Args:
+        core: `zoo.serving.server.core.Core`.
+        max_bytes: Longest message received.
+        log: Called with name, status and seconds of each request, and "GRPC".
+    """
+    options = [("grpc.max_receive_message_length", max_bytes), ("grpc.max_send_message_length", -1)]
+    server = grpc.aio.server(options=options)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(core, max_bytes, log), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), server)
+    return server
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Predict and GetModelMetadata; Classify, Regress and MultiInference answer UNIMPLEMENTED."""
+
+    def __init__(self, core, max_bytes, log):
+        self._core, self._max_bytes, self._log = core, max_bytes, log
+
+    async def Predict(self, request, context):
+        """Run a signature."""
+        spec, started, status = request.model_spec, time.perf_counter(), "OK"
+        try:
+            if not request.HasField("model_spec"):
+                raise invalid("Missing ModelSpec")
+            version, outputs = await self._core.predict(
+                *_which(spec),
+                signature=spec.signature_name,
+                inputs=self._read(request),
+                outputs=request.output_filter,
+                seconds=context.time_remaining(),
+            )
+            return _response(version, spec.signature_name, outputs)
+        except ServingError as error:
+            status = error.code.name
+            await context.abort(error.code, error.message)
+        finally:
+            self._log(spec.name, status, time.perf_counter() - started, "GRPC")
+
+    async def GetModelMetadata(self, request, context):
+        """Describe the signatures of a version."""
+        try:
+            return metadata(self._core.models, request)
+        except ServingError as error:
+            await context.abort(error.code, error.message)
+
+    def _read(self, request):
+        try:
+            return {name: to_array(proto, self._max_bytes) for name, proto in request.inputs.items()}
+        except ValueError as error:
+            raise invalid(str(error)) from None
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """GetModelStatus and HandleReloadConfigRequest."""
+
+    def __init__(self, core):
+        self._core = core
+
+    async def GetModelStatus(self, request, context):
+        """Tell which versions of a model there are, and in which state."""
+        try:
+            return model_status(self._core.models, request)
+        except ServingError as error:
+            await context.abort(error.code, error.message)
+
+    async def HandleReloadConfigRequest(self, request, context):
+        """Serve other models, versions or labels from now on."""
+        response = model_management_pb2.ReloadConfigResponse()
+        try:
+            await self._core.models.configure(request.config)
+        except ServingError as error:
+            await context.abort(error.code, error.message)
+        response.status.SetInParent()
+        return response
+
+
+def metadata(models, request):
+    """Answer a `GetModelMetadataRequest`.
+
+    Raises:
+        ServingError: There is no such version, or another field than `signature_def` is asked for.
+    """
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
+    if not request.metadata_field:
+        raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+    for field in request.metadata_field:
+        if field != "signature_def":
+            raise invalid(f"Metadata field {field} is not supported")
+    version = models.find(*_which(request.model_spec))
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    for name, data in version.model.signature_defs.items():
+        signatures.signature_def[name].CopyFrom(meta_graph_pb2.SignatureDef.FromString(data))
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response.model_spec.name = version.name
+    response.model_spec.version.value = version.number
+    response.metadata["signature_def"].Pack(signatures)
+    return response
+
+
+def model_status(models, request):
+    """Answer a `GetModelStatusRequest`.
+
+    Raises:
+        ServingError: There is no such model or version.
+    """
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for version in models.status(*_which(request.model_spec)):
+        item = response.model_version_status.add(version=version.number, state=version.state)
+        item.status.SetInParent()
+        if version.error:
+            item.status.error_code = version.error.code.value[0]
+            item.status.error_message = version.error.message
+    return response
+
+
+def _which(spec):
+    number = spec.version.value if spec.HasField("version") else None
+    return spec.name, number, spec.version_label
+
+
+def _response(version, signature, outputs):
+    response = predict_pb2.PredictResponse()
+    response.model_spec.name = version.name
+    response.model_spec.version.value = version.number
+    response.model_spec.signature_name = signature or DEFAULT_SIGNATURE
+    for name, array in outputs.items():
+        fill_proto(response.outputs[name], array)
+    return response

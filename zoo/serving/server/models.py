@@ -1,0 +1,294 @@
+"""The versions that are served: load what the configuration asks for, keep it while it is used, let it go."""
+
+import asyncio
+import contextlib
+import ctypes
+import functools
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grpc import StatusCode
+
+from zoo.serving import native, warmup
+from zoo.serving.protos import get_model_status_pb2
+from zoo.serving.server import configuration
+from zoo.serving.server.errors import ServingError, invalid
+
+State = get_model_status_pb2.ModelVersionStatus.State
+_KEPT = 100  # how many ended versions of a model its status still names
+_log = logging.getLogger("zoo.serve")
+
+
+@dataclass(eq=False)
+class Version:
+    """One version of a model, in the state that `GetModelStatus` reports.
+
+    Attributes:
+        name: Name of the model.
+        number: Number of the version.
+        path: Its folder.
+        state: One of `State`.
+        error: `ServingError` that ended it, or None.
+        model: `zoo.serving.SavedModel` while it is loaded.
+        users: Requests that run on it now.
+    """
+
+    name: str
+    number: int
+    path: Path
+    state: int = State.START
+    error: ServingError | None = None
+    model: native.SavedModel | None = None
+    users: int = 0
+    unused: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def available(self):
+        """Whether requests may use it."""
+        return self.state == State.AVAILABLE
+
+
+class Models:
+    """All versions of all models. Lives on one event loop, so that nothing needs a lock but loading.
+
+    A new version is loaded and warmed up before the old one goes; the old one goes when its last request has ended.
+
+    Args:
+        base: Base directory.
+        load: Makes a loaded, warmed-up model from a version's folder; runs in a thread.
+
+    Example:
+
+        models = Models(Path("exports"))
+        await models.configure(read_models(Path("exports/models.config")))
+        with models.use("wgan_gp") as version:
+            version.model.run("sample", seed=[0])
+    """
+
+    def __init__(self, base, load=None):
+        self._base, self._load = Path(base), load or load_version
+        self._config, self._labels, self._versions, self._said = {}, {}, {}, {}
+        self._changing = asyncio.Lock()
+
+    async def configure(self, config):
+        """Serve what a `ModelServerConfig` lists, from now on; return when it is loaded.
+
+        Raises:
+            ServingError: The configuration is not valid, or a label names a version that is not available.
+        """
+        configuration.check_models(config)
+        async with self._changing:
+            self._config = {model.name: model for model in config.model_config_list.config}
+            await self._follow_disk()
+            self._assign_labels()
+
+    async def refresh(self):
+        """Look for new and removed versions on disk, load and unload them."""
+        async with self._changing:
+            if await self._follow_disk():
+                with contextlib.suppress(ServingError):  # said when the label was given
+                    self._assign_labels()
+
+    def find(self, name, number=None, label=None):
+        """Return an available version: the latest, that of a number, or that of a label.
+
+        Raises:
+            ServingError: There is none; the message is TF Serving's.
+        """
+        if not name:
+            raise invalid("ModelSpec has no name specified.")
+        if label:
+            number = self._labels.get(name, {}).get(label)
+            if number is None:
+                raise invalid(f"Unrecognized servable version label: {label}")
+        versions = self._versions.get(name, {})
+        if number is None:
+            available = [version for version in versions.values() if version.available]
+            if not available:
+                raise ServingError(StatusCode.NOT_FOUND, f"Servable not found for request: Latest({name})")
+            return max(available, key=lambda version: version.number)
+        version = versions.get(number)
+        if version is None or not version.available:
+            raise ServingError(StatusCode.NOT_FOUND, f"Servable not found for request: Specific({name}, {number})")
+        return version
+
+    @contextlib.contextmanager
+    def use(self, name, number=None, label=None):
+        """Hold a version, as `find`, so that it stays loaded meanwhile."""
+        version = self.find(name, number, label)
+        version.users += 1
+        try:
+            yield version
+        finally:
+            version.users -= 1
+            if not version.users:
+                version.unused.set()
+
+    def status(self, name, number=None, label=None):
+        """Return the versions of a model, newest first, whatever their state.
+
+        Raises:
+            ServingError: There is none.
+        """
+        if label:
+            number = self.find(name, label=label).number
+        versions = self._versions.get(name, {})
+        if number is not None:
+            if number not in versions:
+                raise ServingError(StatusCode.NOT_FOUND, f"Could not find version {number} of model {name}")
+            return [versions[number]]
+        if not versions:
+            raise ServingError(StatusCode.NOT_FOUND, f"Could not find any versions of model {name}")
+        return [versions[number] for number in sorted(versions, reverse=True)]
+
+    def names(self):
+        """Return the names of models that have an available version, in order."""
+        return sorted(name for name, versions in self._versions.items() if any(v.available for v in versions.values()))
+
+    async def close(self):
+        """Unload everything, as soon as nobody uses it."""
+        async with self._changing:
+            self._config, self._labels = {}, {}
+            await self._follow_disk()
+
+    async def _follow_disk(self):
+        wanted = {name: await self._wanted(model) for name, model in self._config.items()}
+        changed = False
+        for name, paths in wanted.items():
+            for number, path in sorted((paths or {}).items()):
+                if self._is_new(name, number, path):
+                    await self._add(name, number, path)
+                    changed = True
+        for name, versions in list(self._versions.items()):
+            paths = wanted.get(name, {})
+            if paths is None:
+                continue  # the folder cannot be read: keep what is loaded
+            replaced = not paths or any(v.available and v.number in paths for v in versions.values())
+            old = [v for v in versions.values() if v.available and v.number not in paths]
+            for version in old if replaced else ():
+                await self._remove(version)
+                changed = True
+            if name not in self._config:
+                del self._versions[name]
+        return changed
+
+    async def _wanted(self, model):
+        """`{number: folder}` that the model's policy asks for, or None if its folder cannot be read."""
+        folder = configuration.base_path(model, self._base)
+        try:
+            found = await asyncio.to_thread(configuration.versions_on_disk, folder)
+        except OSError as error:
+            self._say_once(model.name, f"Could not find base path {folder} for servable {model.name}: {error.strerror}")
+            return None
+        if not found:
+            self._say_once(
+                model.name,
+                f"No versions of servable {model.name} found under base path {folder}. "
+                "Did you forget to name your leaf directory as a number (eg. '/1/')?",
+            )
+            return {}
+        self._said.pop(model.name, None)
+        return {number: found[number] for number in configuration.wanted_versions(model.model_version_policy, found)}
+
+    def _is_new(self, name, number, path):
+        version = self._versions.get(name, {}).get(number)
+        return version is None or (version.state == State.END and (version.error is None or version.path != path))
+
+    async def _add(self, name, number, path):
+        version = self._versions.setdefault(name, {})[number] = Version(name, number, path, State.LOADING)
+        started = time.perf_counter()
+        try:
+            version.model = await asyncio.to_thread(self._load, path)
+        except Exception as error:  # whatever it is, the other models are served on
+            version.state, version.error = State.END, _load_error(error)
+            _log.error("version failed to load", extra={"model": name, "version": number, "error": str(error)})
+            return
+        version.state = State.AVAILABLE
+        seconds = round(time.perf_counter() - started, 3)
+        _log.info("version loaded", extra={"model": name, "version": number, "seconds": seconds})
+
+    async def _remove(self, version):
+        version.state = State.UNLOADING
+        while version.users:
+            version.unused.clear()
+            await version.unused.wait()
+        model, version.model = version.model, None
+        await asyncio.to_thread(_free, model)
+        version.state = State.END
+        _log.info("version unloaded", extra={"model": version.name, "version": version.number})
+        ended = [v.number for v in self._versions[version.name].values() if v.state == State.END]
+        for number in sorted(ended)[:-_KEPT]:
+            del self._versions[version.name][number]
+
+    def _assign_labels(self):
+        labels = {}
+        for name, model in self._config.items():
+            for label, number in model.version_labels.items():
+                version = self._versions.get(name, {}).get(number)
+                if version is None or not version.available:
+                    raise ServingError(
+                        StatusCode.FAILED_PRECONDITION,
+                        f"Request to assign label to version {number} of model {name}, which is not currently "
+                        "available for inference",
+                    )
+                labels.setdefault(name, {})[label] = number
+        self._labels = labels
+
+    def _say_once(self, name, message):
+        if self._said.get(name) != message:
+            self._said[name] = message
+            _log.warning(message)
+
+
+def load_version(path):
+    """Load a version and run its warm-up requests; one that fails fails the load, as in TF Serving.
+
+    Args:
+        path: Version folder.
+
+    Returns:
+        `zoo.serving.SavedModel`.
+
+    Raises:
+        OSError, ValueError: It does not load, or does not warm up.
+    """
+    model = native.SavedModel(path)
+    try:
+        requests = warmup.read_warmup(path)
+        if len(requests) > warmup.MAX_RECORDS:
+            raise ValueError(
+                f"Number of warmup records ({len(requests)}) exceeds the maximum ({warmup.MAX_RECORDS}) at {path}"
+            )
+        for signature, inputs in requests:
+            model.predict(signature, inputs)
+    except Exception:
+        model.close()
+        raise
+    return model
+
+
+def _load_error(error):
+    text = str(error.args[0]) if error.args else repr(error)
+    return ServingError(StatusCode.UNKNOWN, text)
+
+
+def _free(model):
+    model.close()
+    _trim()
+
+
+@functools.cache
+def _libc():
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.malloc_trim.argtypes = [ctypes.c_size_t]
+        return library
+    return None
+
+
+def _trim():
+    """Give freed memory back to the system: glibc keeps what a model of another size left."""
+    if _libc() is not None:
+        _libc().malloc_trim(0)

@@ -1,0 +1,156 @@
+"""The life of the development server: start, follow the disk, stop."""
+
+import asyncio
+import logging
+import signal
+import sys
+
+import uvloop
+from aiohttp import web
+
+from zoo.serving.server import configuration, logs
+from zoo.serving.server.core import Core
+from zoo.serving.server.errors import ServingError
+from zoo.serving.server.grpc_api import make_server
+from zoo.serving.server.metrics import Metrics
+from zoo.serving.server.models import Models
+from zoo.serving.server.rest_api import make_app
+
+CONFIG_FILE, BATCHING_FILE = "models.config", "batching.config"
+_log = logging.getLogger("zoo.serve")
+
+
+def main(options):
+    """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        options: `zoo.serving.server.options.Options`.
+
+    Raises:
+        SystemExit: With a message: the options cannot be used, or a port is taken.
+
+    Example:
+
+        main(Options(Path("exports"), port=0, rest_api_port=0))
+    """
+    logs.configure(options.log_format)
+    try:
+        uvloop.run(_serve(options))
+    except (OSError, ValueError, ServingError) as error:
+        sys.exit(f"error: {error}")
+
+
+async def _serve(options):
+    if not options.exports.is_dir():
+        raise ValueError(f"There is no folder `{options.exports}`. Expected a base directory: <name>/<version>/.")
+    source, batching = _Source(options), _batching(options)
+    models = Models(options.exports)
+    metrics = Metrics(lambda: len(models.names()))
+    core = Core(models, metrics, batching, options.rest_api_timeout_in_ms / 1000)
+    max_bytes = options.max_request_mb * 2**20
+    log = _request_log(models, metrics, options.log_requests)
+    await models.configure(source.read())
+    server = make_server(core, max_bytes, log)
+    port = _bind(server, options.host, options.port)
+    runner = web.AppRunner(make_app(core, max_bytes, log), access_log=None, shutdown_timeout=options.grace_seconds)
+    await runner.setup()
+    site = web.TCPSite(runner, options.host, options.rest_api_port)
+    await site.start()
+    await server.start()
+    rest_port = runner.addresses[0][1]
+    _log.info(
+        "ready: a development server, not TF Serving",
+        extra={
+            "grpc": f"{options.host}:{port}",
+            "rest": f"http://{options.host}:{rest_port}",
+            "models": models.names(),
+        },
+    )
+    follow = asyncio.create_task(_follow(source, models, options.file_system_poll_wait_seconds))
+    await _signal()
+    _log.info("stopping: requests that run may end", extra={"seconds": options.grace_seconds})
+    follow.cancel()
+    await site.stop()
+    await asyncio.gather(server.stop(options.grace_seconds), runner.cleanup())
+    core.close()
+    await models.close()
+    _log.info("stopped")
+
+
+class _Source:
+    """Where the model config comes from, and whether it has changed."""
+
+    def __init__(self, options):
+        self._base = options.exports
+        self._path = options.model_config_file or options.exports / CONFIG_FILE
+        self._needed, self._last = options.model_config_file is not None, None
+
+    def read(self):
+        """Return the `ModelServerConfig` of now."""
+        there = self._needed or self._path.exists()
+        self._last = configuration.read_models(self._path) if there else configuration.discover_models(self._base)
+        return self._last
+
+    def read_if_changed(self):
+        """Return the `ModelServerConfig` of now, or None if it is as it was."""
+        before = self._last
+        return None if self.read() == before else self._last
+
+
+async def _follow(source, models, seconds):
+    """Follow the model config and the versions on disk; whatever is wrong with them, go on with what there is."""
+    said = None
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            config = await asyncio.to_thread(source.read_if_changed)
+            await (models.refresh() if config is None else models.configure(config))
+            said = None
+        except (OSError, ValueError, ServingError) as error:
+            if str(error) != said:
+                said = str(error)
+                _log.error("the model config was not taken", extra={"error": said})
+
+
+def _batching(options):
+    if not options.enable_batching:
+        return None
+    path = options.batching_parameters_file or options.exports / BATCHING_FILE
+    if options.batching_parameters_file is None and not path.exists():
+        return configuration.BatchingParameters()
+    return configuration.read_batching(path)
+
+
+def _bind(server, host, port):
+    try:
+        bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise ValueError(f"Cannot listen on {host}:{port}; is the port taken? Choose another with --port.")
+    return bound
+
+
+def _request_log(models, metrics, log_all):
+    def log(name, status, seconds, entrypoint):
+        try:
+            known = bool(models.status(name))
+        except ServingError:
+            known = False
+        metrics.observe_request(name if known else "", status, seconds, entrypoint)
+        if log_all or status != "OK":
+            extra = {"model": name[:100], "status": status, "entrypoint": entrypoint, "seconds": round(seconds, 4)}
+            _log.log(logging.INFO if status == "OK" else logging.WARNING, "request", extra=extra)
+
+    return log
+
+
+async def _signal():
+    """Wait for SIGTERM or Ctrl-C; the next one ends the process as usual."""
+    loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, arrived.set)
+    await arrived.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
