@@ -3,6 +3,8 @@
 import importlib
 
 _HOMES = {
+    "Client": "client",
+    "RequestError": "client",
     "SavedModel": "native",
     "check": "conformance",
     "publish": "saved_model",

@@ -3,15 +3,17 @@
 import time
 
 import grpc
+from google.protobuf import message_factory
+from google.protobuf.message import DecodeError
 
 from zoo.serving.protos import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     meta_graph_pb2,
     model_management_pb2,
-    model_service_pb2_grpc,
+    model_service_pb2,
     predict_pb2,
-    prediction_service_pb2_grpc,
+    prediction_service_pb2,
 )
 from zoo.serving.server.core import DEFAULT_SIGNATURE
 from zoo.serving.server.errors import ServingError, invalid
@@ -28,12 +30,14 @@ def make_server(core, max_bytes, log):
     """
     options = [("grpc.max_receive_message_length", max_bytes), ("grpc.max_send_message_length", -1)]
     server = grpc.aio.server(options=options)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(core, max_bytes, log), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), server)
+    prediction, model = PredictionService(core, max_bytes, log), ModelService(core)
+    services = prediction_service_pb2.DESCRIPTOR, model_service_pb2.DESCRIPTOR
+    (prediction_descriptor,), (model_descriptor,) = (file.services_by_name.values() for file in services)
+    server.add_generic_rpc_handlers([_handlers(prediction_descriptor, prediction), _handlers(model_descriptor, model)])
     return server
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+class PredictionService:
     """Predict and GetModelMetadata; Classify, Regress and MultiInference answer UNIMPLEMENTED."""
 
     def __init__(self, core, max_bytes, log):
@@ -73,7 +77,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             raise invalid(str(error)) from None
 
 
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+class ModelService:
     """GetModelStatus and HandleReloadConfigRequest."""
 
     def __init__(self, core):
@@ -137,6 +141,32 @@ def model_status(models, request):
             item.status.error_code = version.error.code.value[0]
             item.status.error_message = version.error.message
     return response
+
+
+def _handlers(service, servicer):
+    """Official methods of a service; those that the servicer has not are answered UNIMPLEMENTED."""
+    handlers = {
+        method.name: grpc.unary_unary_rpc_method_handler(
+            _parsed(getattr(servicer, method.name), message_factory.GetMessageClass(method.input_type)),
+            response_serializer=lambda response: response.SerializeToString(),
+        )
+        for method in service.methods
+        if hasattr(servicer, method.name)
+    }
+    return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+
+def _parsed(method, message):
+    """grpc.aio would answer UNKNOWN, and log a traceback, for a message that it cannot parse; C++ answers INTERNAL."""
+
+    async def answer(data, context):
+        try:
+            request = message.FromString(data)
+        except DecodeError:
+            await context.abort(grpc.StatusCode.INTERNAL, f"This is no {message.DESCRIPTOR.full_name}")
+        return await method(request, context)
+
+    return answer
 
 
 def _which(spec):

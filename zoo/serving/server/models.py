@@ -29,6 +29,7 @@ class Version:
         name: Name of the model.
         number: Number of the version.
         path: Its folder.
+        stamp: What tells this folder from one that takes its place later.
         state: One of `State`.
         error: `ServingError` that ended it, or None.
         model: `zoo.serving.SavedModel` while it is loaded.
@@ -38,6 +39,7 @@ class Version:
     name: str
     number: int
     path: Path
+    stamp: tuple
     state: int = State.START
     error: ServingError | None = None
     model: native.SavedModel | None = None
@@ -194,10 +196,13 @@ class Models:
 
     def _is_new(self, name, number, path):
         version = self._versions.get(name, {}).get(number)
-        return version is None or (version.state == State.END and (version.error is None or version.path != path))
+        if version is None:
+            return True
+        failed = version.error is not None
+        return version.state == State.END and not (failed and version.stamp == _stamp(path))
 
     async def _add(self, name, number, path):
-        version = self._versions.setdefault(name, {})[number] = Version(name, number, path, State.LOADING)
+        version = self._versions.setdefault(name, {})[number] = Version(name, number, path, _stamp(path), State.LOADING)
         started = time.perf_counter()
         try:
             version.model = await asyncio.to_thread(self._load, path)
@@ -267,6 +272,14 @@ def load_version(path):
         model.close()
         raise
     return model
+
+
+def _stamp(path):
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mtime_ns
 
 
 def _load_error(error):

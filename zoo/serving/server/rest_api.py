@@ -112,7 +112,7 @@ class _Api:
                     "card": read_card(version.path),
                 }
             )
-        return web.json_response(models)
+        return _json(json.dumps(models))
 
     async def metrics(self, request):
         return web.Response(body=self._core.metrics.page(), headers={"Content-Type": "text/plain; charset=utf-8"})
