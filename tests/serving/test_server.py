@@ -309,8 +309,11 @@ def test_new_versions_are_served_without_losing_a_request(versions, tmp_path):
         shutil.copytree(versions[0], tmp_path / "four")
         write_warmup(tmp_path / "four", "tiny", [("sample", {"z": np.arange(2)})])
         (tmp_path / "four").rename(tmp_path / "tiny" / "4")
+        until(lambda: client.status("tiny").get(4) == "END")
         (tmp_path / "tiny" / "5").mkdir()
-        until(lambda: client.status("tiny").get(4) == "END" or client.status("tiny").get(5) == "END")
+        until(lambda: client.status("tiny").get(5) == "END")
+        (failed_to_load,) = server.ask("/v1/models/tiny/versions/4")[1]["model_version_status"]
+        assert failed_to_load["state"] == "END" and "unexpected: `z`" in failed_to_load["status"]["error_message"]
         assert client.predict("tiny", x=X)["y"][0, 0] == 3
         # The newest goes: the one before it comes back.
         shutil.rmtree(tmp_path / "tiny" / "5")
@@ -373,22 +376,22 @@ def test_policies_labels_and_reload(versions, tmp_path):
 
 def test_time_limit_and_graceful_stop(versions, tmp_path):
     copy(versions, tmp_path, 1)
-    with Server(tmp_path, rest_api_timeout_in_ms=2500) as server, Client(server.grpc) as client:
+    with Server(tmp_path, rest_api_timeout_in_ms=1200) as server, Client(server.grpc) as client:
 
         def seconds(steps):
             started = time.perf_counter()
             client.predict("tiny", "slow", steps=[steps])
             return time.perf_counter() - started
 
-        steps = max(1, round(2000 * 0.8 / seconds(2000)))  # of about 0.8 s
+        steps = max(1, round(500 * 0.5 / seconds(500)))  # of about half a second
         with pytest.raises(RequestError, match="DEADLINE_EXCEEDED"):
             seconds(20 * steps)
         body = {"signature_name": "slow", "inputs": [20 * steps]}
-        assert server.predict(body) == (504, {"error": "The request took longer than 2500 ms"})
+        assert server.predict(body) == (504, {"error": "The request took longer than 1200 ms"})
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             asked = pool.submit(seconds, steps)
             asked_rest = pool.submit(server.predict, {**body, "inputs": [steps]})
-            time.sleep(0.3)
+            time.sleep(0.2)
             assert server.stop() == 0
             assert asked.result() > 0 and asked_rest.result() == (200, {"outputs": [float(steps)]})
         with pytest.raises(RequestError, match="UNAVAILABLE"):
@@ -419,5 +422,5 @@ def test_without_batching_everything_is_answered_too(versions, tmp_path):
     with Server(tmp_path, enable_batching=False, log_requests=True) as server:
         assert server.predict({"inputs": X}) == (200, {"outputs": X})
         assert server.stop() == 0
-    (event,) = [event for event in server.log if event["event"] == "request"]
-    assert (event["model"], event["status"], event["entrypoint"]) == ("tiny", "OK", "REST")
+        (event,) = [event for event in server.log if event["event"] == "request"]
+        assert (event["model"], event["status"], event["entrypoint"]) == ("tiny", "OK", "REST")

@@ -1,5 +1,6 @@
 """TF Serving's gRPC interface: PredictionService and ModelService, on the official stubs."""
 
+import logging
 import time
 
 import grpc
@@ -18,6 +19,8 @@ from zoo.serving.protos import (
 from zoo.serving.server.core import DEFAULT_SIGNATURE
 from zoo.serving.server.errors import ServingError, invalid
 from zoo.serving.tensors import fill_proto, to_array
+
+_log = logging.getLogger("zoo.serve")
 
 
 def make_server(core, max_bytes, log):
@@ -164,7 +167,13 @@ def _parsed(method, message):
             request = message.FromString(data)
         except DecodeError:
             await context.abort(grpc.StatusCode.INTERNAL, f"This is no {message.DESCRIPTOR.full_name}")
-        return await method(request, context)
+        try:
+            return await method(request, context)
+        except grpc.aio.AbortError:
+            raise
+        except Exception:
+            _log.exception("a fault of the server", extra={"method": method.__name__})
+            await context.abort(grpc.StatusCode.INTERNAL, "Internal error; the server's log says more")
 
     return answer
 

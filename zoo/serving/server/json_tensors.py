@@ -106,7 +106,7 @@ def to_json(layout, outputs):
 
 def error_json(message):
     """Return the body of an answer that is an error."""
-    return orjson.dumps({"error": message})
+    return json.dumps({"error": message}).encode()  # orjson refuses half a surrogate pair, which a message may repeat
 
 
 def _load(body):

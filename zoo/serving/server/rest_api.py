@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import json
+import logging
 import re
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from zoo.serving.server import grpc_api, json_tensors, metrics
 from zoo.serving.server.errors import ServingError, invalid
 
 PAGE = Path(__file__).with_name("page")
+_log = logging.getLogger("zoo.serve")
 _LARGE = 100_000  # bytes of JSON beyond which other requests should not wait for it
 _WHICH = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _PREDICT = re.compile(rf"(?i)/v1/models/(?P<name>[^/:]+){_WHICH}:(?P<method>classify|regress|predict)")
@@ -128,6 +130,9 @@ async def _answer_errors(request, handler):
         if error.status < 400:
             raise
         return _json(json_tensors.error_json(error.text or error.reason), error.status)
+    except Exception:
+        _log.exception("a fault of the server", extra={"path": request.path[:200]})
+        return _json(json_tensors.error_json("Internal error; the server's log says more"), 500)
 
 
 async def _here(function, *arguments):
