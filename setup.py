@@ -27,6 +27,11 @@ setup(
         "matplotlib>=3.9,<4",
         "tensorboard>=2.19,<3",
         "tensorflow-serving-api>=2.19,<3",
+        "grpcio>=1.70,<2",
+        "aiohttp>=3.11,<4",
+        "uvloop>=0.21,<1",
+        "orjson>=3.10,<4",
+        "prometheus-client>=0.21,<1",
         "tyro>=1.0,<2",
     ],
     extras_require={
