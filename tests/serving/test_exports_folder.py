@@ -3,31 +3,23 @@
 import re
 from pathlib import Path
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
+from zoo.serving.server import metrics
+from zoo.serving.server.configuration import read_batching
 
 EXPORTS = Path(__file__).parents[2] / "exports"
-# BatchingParameters of tensorflow_serving/servables/tensorflow/session_bundle_config.proto, which no package ships
-BATCHING = {"max_batch_size": 1, "batch_timeout_micros": 2, "max_enqueued_batches": 3, "num_batch_threads": 4}
-
-
-def batching_parameters():
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
-    file = descriptor_pb2.FileDescriptorProto(
-        name="batching.proto", package="test", syntax="proto3", dependency=["google/protobuf/wrappers.proto"]
-    )
-    message = file.message_type.add(name="BatchingParameters")
-    for name, number in BATCHING.items():
-        message.field.add(name=name, number=number, type=11, label=1, type_name=".google.protobuf.Int64Value")
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("test.BatchingParameters"))()
 
 
 def test_batching_config():
-    parameters = text_format.Parse((EXPORTS / "batching.config").read_text(), batching_parameters())
-    assert parameters.max_batch_size.value >= 64  # the README asks for 64 samples at once
-    assert parameters.batch_timeout_micros.value <= 1000
-    assert parameters.num_batch_threads.value >= 1 and parameters.max_enqueued_batches.value >= 1
+    parameters = read_batching(EXPORTS / "batching.config")
+    assert parameters.max_batch_size >= 64  # the README asks for 64 samples at once
+    assert parameters.batch_timeout_micros <= 1000
+    assert parameters.num_batch_threads >= 1 and parameters.max_enqueued_batches >= 1
+
+
+def test_monitoring_config():
+    """The prometheus_config of tensorflow_serving/config/monitoring_config.proto, at the path that the server uses."""
+    (line,) = [line for line in (EXPORTS / "monitoring.config").read_text().splitlines() if not line.startswith("#")]
+    assert line == f'prometheus_config {{ enable: true, path: "{metrics.PATH}" }}'
 
 
 def test_compose_file():
@@ -39,12 +31,13 @@ def test_compose_file():
     assert flags["model_config_file"] == "/models/models.config"
     assert flags["model_config_file_poll_wait_seconds"] == "5"
     assert flags["enable_batching"] == ""
-    assert (EXPORTS / Path(flags["batching_parameters_file"]).name).is_file()
+    for flag in ("batching_parameters_file", "monitoring_config_file"):
+        assert (EXPORTS / Path(flags[flag]).name).is_file()
 
 
 def test_readme_names_files_that_exist():
     text = (EXPORTS / "README.md").read_text()
-    for name in ("batching.config", "docker-compose.yml"):
+    for name in ("batching.config", "docker-compose.yml", "monitoring.config"):
         assert name in text and (EXPORTS / name).is_file()
     assert len(text.splitlines()) < 60
 
@@ -57,4 +50,5 @@ def test_generated_files_are_ignored():
         "README.md",
         "batching.config",
         "docker-compose.yml",
+        "monitoring.config",
     }
