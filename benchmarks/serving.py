@@ -60,7 +60,7 @@ class Server:
     """A server in its own process, over a base directory."""
 
     def __init__(self, exports, *options):
-        command = [sys.executable, "-m", "zoo.cli", "serve", "--exports", str(exports), "--port", "0"]
+        command = [sys.executable, "-m", "zoo.cli", "serve", str(exports), "--port", "0"]
         command += ["--rest-api-port", "0", "--log-format", "json", *options]
         self.log = tempfile.NamedTemporaryFile("w+")
         self.process = subprocess.Popen(command, stderr=self.log, cwd=ROOT)

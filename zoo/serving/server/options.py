@@ -3,16 +3,20 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import tyro
+
 
 @dataclass(frozen=True)
 class Options:
     """Serve a base directory of models on this machine, with TF Serving's gRPC and REST interface.
 
-    A development server on the C++ loader of TensorFlow, not TF Serving: `zoo/serving/server/README.md` lists what
-    differs. It listens on this machine only, and has neither encryption nor passwords.
+    A development server on TensorFlow's C++ loader, not TF Serving. It offers Predict, GetModelMetadata, GetModelStatus
+    and HandleReloadConfigRequest: no Classify, Regress, sessions, other platforms, encryption or passwords. Requests of
+    different shapes never share a batch, input errors have words of their own, labels may be given from the start, and a
+    version that failed to load is tried again when its folder changes. It listens on this machine only.
     """
 
-    exports: Path = Path("exports")
+    exports: tyro.conf.Positional[Path] = Path("exports")
     """Base directory: `<name>/<version>/saved_model.pb`."""
     host: str = "127.0.0.1"
     """Address to listen on. 0.0.0.0 opens it to the network, where anybody may then use it."""
