@@ -22,6 +22,7 @@ ALLOWED = {
     "data": {"checks", "tfrecord"},
     "metrics": set(),
     "serving": {"tfrecord"},
+    "cli": {"serving"},
     "pictures": {"serving"},
     "callbacks": {"pictures", "serving"},
     "evaluation": {"metrics"},

@@ -88,6 +88,19 @@ def _bounds(path, report):
     return np.array(starts, np.int64)
 
 
+def write_records(path, records):
+    """Writes a file of records.
+
+    Args:
+        path: `Path` of the file.
+        records: Iterable of bytes.
+    """
+    with path.open("wb") as file:
+        for data in records:
+            length = struct.pack("<Q", len(data))
+            file.write(length + _TAIL.pack(masked_crc32c(length)) + data + _TAIL.pack(masked_crc32c(data)))
+
+
 def masked_crc32c(data):
     """The CRC32C of some bytes as TFRecords keep it: rotated right by 15 bits, plus a constant.
 

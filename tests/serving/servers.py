@@ -15,15 +15,6 @@ from types import SimpleNamespace
 import numpy as np
 import tensorflow as tf
 
-CODE = """
-import sys
-from pathlib import Path
-from zoo.serving.server.options import Options
-from zoo.serving.server.run import main
-main(Options(Path(sys.argv[1]), **eval(sys.argv[2])))
-assert not any(name.split(".")[0] in ("tensorflow", "keras") for name in sys.modules), "Python TensorFlow was imported"
-"""
-
 
 class Server:
     """A running server: its process, its ports, what it logged, and a way to ask it over REST."""
@@ -32,7 +23,10 @@ class Server:
         options = {"port": 0, "rest_api_port": 0, "log_format": "json", "file_system_poll_wait_seconds": 0.1, **options}
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
         self._file = tempfile.NamedTemporaryFile("w+", suffix=".log")
-        command = [sys.executable, "-c", CODE, str(exports), repr(options)]
+        command = [sys.executable, "-m", "zoo.cli", "serve", str(exports)]
+        for name, value in options.items():
+            flag = name.replace("_", "-")
+            command += [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
         self.process = subprocess.Popen(command, stderr=self._file, env=environment)
         while not (ready := [event for event in self.log if event["event"].startswith("ready")]):
             if self.process.poll() is not None:

@@ -196,7 +196,7 @@ REST_ERRORS = {
     "Missing 'inputs' or 'instances' key": {"signature_name": "two"},
     "only one of 'inputs' or 'instances'": {"inputs": X, "instances": X},
     "'signature_name' key must be a string": {"signature_name": 3, "inputs": X},
-    'Serving signature key \\"other\\" not found': {"signature_name": "other", "inputs": X},
+    'Serving signature name: \\"other\\" not found in signature def': {"signature_name": "other", "inputs": X},
     "Excepting 'instances' to be an list/array": {"instances": 3},
     "No values in 'instances' array": {"instances": []},
     "keys must be equal to: a,b": {"signature_name": "two", "instances": [{"a": 1}]},

@@ -7,6 +7,7 @@ _HOMES = {
     "RequestError": "client",
     "SavedModel": "native",
     "check": "conformance",
+    "check_all": "conformance",
     "publish": "saved_model",
     "run_native": "isolated",
     "write": "saved_model",

@@ -29,4 +29,6 @@ def difference(expected, received, tolerance=TOLERANCE):
     scale = tolerance * max(1.0, float(finite.max(initial=0)))
     if np.allclose(received, expected, rtol=tolerance, atol=scale, equal_nan=True):
         return None
-    return f"The largest difference is {np.abs(expected - received).max():.3g}, allowed is {scale:.3g}."
+    apart = (expected != received) & ~(np.isnan(expected) & np.isnan(received))
+    largest = np.abs(expected[apart] - received[apart]).max()
+    return f"The largest difference is {largest:.3g}, allowed is {scale:.3g}."

@@ -1,28 +1,31 @@
-"""Check that a version folder is one TF Serving can serve well."""
+"""Check that exports are ones TF Serving can serve well, without it and without Python TensorFlow."""
 
-import re
 from pathlib import Path
 
-import numpy as np
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import saved_model_pb2
 
-from zoo.serving import isolated, native, rules, warmup
-from zoo.serving.compare import difference
+from zoo.serving import behaviour, layout, native, rules, warmup
+from zoo.serving.batching import BATCHING_FILE, read_batching
+from zoo.serving.model_card import card_problems
+from zoo.serving.models_config import is_version
+from zoo.serving.protos import op_def_pb2, saved_model_pb2
+
+_UNKNOWN_OP = "Op type not registered"
 
 
 def check(path):
     """Check a version folder against what TF Serving needs, as far as can be seen without it.
 
-    Layout, signatures, graph and warm-up are read; then every signature runs in the native loader, XLA off, on the
-    warm-up inputs and on changed copies of them: rows must not depend on their batch, and repeats must agree.
+    Layout, signatures, graph, warm-up and model card are read; then every signature runs in the native loader, XLA
+    off, on the warm-up inputs and on changed copies of them: rows must not depend on their batch, and repeats must
+    agree, also after loading afresh.
 
     Args:
         path: Version folder, such as `exports/wgan_gp/1`.
 
     Returns:
-        List of problems, one sentence each; empty if the export is fine. A version without warm-up requests is fine,
-        though its first request is slow; it is run on zeros.
+        List of faults, one sentence each: what TF Serving would refuse or answer wrongly. Empty if the export is fine.
+        A version without warm-up requests is fine, though its first request is slow; it is run on zeros.
 
     Example:
 
@@ -36,23 +39,77 @@ def check(path):
     problems += found
     if meta_graph is None:
         return problems
-    problems += rules.graph_problems(meta_graph.graph_def)
     requests, found = _read_requests(path)
-    problems += found
+    problems += found + _batch_problems(path, requests)
     signatures = native.describe_signatures(meta_graph)
     problems += rules.signature_problems(signatures)
-    try:
-        return problems + _run_problems(path, signatures, requests)
-    except (ValueError, RuntimeError) as error:
-        return [*problems, f"It does not load in TF Serving's loader: {_first_line(error)}"]
+    problems += card_problems(path, signatures)
+    ops, found = behaviour.run(path, signatures, requests)
+    known = {op.name for op in op_def_pb2.OpList.FromString(ops).op}
+    graph = rules.graph_problems(meta_graph.graph_def, known or None)
+    if any(_UNKNOWN_OP in problem for problem in graph):
+        found = [problem for problem in found if _UNKNOWN_OP not in problem]  # the loader's words for the same
+    return problems + graph + found
+
+
+def check_all(path):
+    """Check a whole base directory, a model's folder, or a version.
+
+    Args:
+        path: Folder, such as `exports`, `exports/wgan_gp` or `exports/wgan_gp/1`.
+
+    Returns:
+        `{path: list of faults}`: every version, and each folder above them, from `path` on, that has faults of its own.
+
+    Raises:
+        FileNotFoundError: `path` is no folder.
+
+    Example:
+
+        faults = {path: problems for path, problems in check_all("exports").items() if problems}
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"There is no folder `{path}`. Expected a base directory, a model or a version.")
+    found, models = {}, []
+    if not layout.is_a_version(path):
+        models = [path] if layout.is_a_model(path) else layout.find_models(path)
+    if models != [path] and not layout.is_a_version(path):
+        found[path] = layout.base_problems(path)
+    for model in models:
+        found[model] = layout.model_problems(model)
+    found = {folder: problems for folder, problems in found.items() if problems}
+    for version in find_all(path):
+        found[version] = check(version)
+    return found
+
+
+def find_all(path):
+    """Return the version folders below a base directory or a model's folder, or the version itself.
+
+    Example:
+
+        find_all("exports")  # [PosixPath("exports/wgan_gp/1"), PosixPath("exports/wgan_gp/2")]
+    """
+    path = Path(path)
+    if layout.is_a_version(path):
+        return [path]
+    models = [path] if layout.is_a_model(path) else layout.find_models(path)
+    return [version for model in models for version in layout.find_versions(model)]
 
 
 def _layout_problems(path):
     problems = []
-    if not re.fullmatch(r"[0-9]+", path.resolve().name):
-        problems.append(f"The folder is named `{path.name}`, but TF Serving only sees versions named by an integer.")
+    if not is_version(path.resolve().name):
+        problems.append(
+            f"The folder is named `{path.resolve().name}`, and TF Serving passes over versions not named by an "
+            "integer, in silence; rename it."
+        )
     if not (path / "saved_model.pb").is_file():
-        problems.append(f"There is no saved_model.pb in `{path}`.")
+        problems.append(
+            f'There is no saved_model.pb in `{path}`, so TF Serving cannot load this version: "Could not find '
+            'SavedModel .pb or .pbtxt at supplied export directory path"; publish it again or remove the folder.'
+        )
     return problems
 
 
@@ -60,10 +117,13 @@ def _read_meta_graph(path):
     try:
         saved_model = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
     except DecodeError:
-        return None, ["saved_model.pb is damaged: it is no SavedModel protocol buffer."]
+        return None, ["saved_model.pb is damaged: it is no SavedModel protocol buffer; publish the version again."]
     tags = [sorted(meta_graph.meta_info_def.tags) for meta_graph in saved_model.meta_graphs]
     if tags != [["serve"]]:
-        return None, [f"The SavedModel must hold one graph with the one tag `serve`, but its tags are {tags}."]
+        return None, [
+            f"The SavedModel must hold one graph with the one tag `serve`, but its tags are {tags}: TF Serving looks "
+            "for { serve }; save it with tf.saved_model.save."
+        ]
     return saved_model.meta_graphs[0], []
 
 
@@ -71,76 +131,25 @@ def _read_requests(path):
     try:
         requests = warmup.read_warmup(path)
     except ValueError as error:
-        return [], [f"The warm-up requests cannot be read, so TF Serving refuses the version: {_first_line(error)}"]
+        return [], [f"TF Serving refuses the version, because its warm-up cannot be read: {error}"]
     if len(requests) > warmup.MAX_RECORDS:
-        return requests, [f"There are {len(requests)} warm-up requests; TF Serving takes {warmup.MAX_RECORDS}."]
+        return requests[: warmup.MAX_RECORDS], [
+            f'There are {len(requests)} warm-up requests: "Number of warmup records exceeds the maximum '
+            f'({warmup.MAX_RECORDS})", TF Serving would say; keep fewer.'
+        ]
     return requests, []
 
 
-def _run_problems(path, signatures, requests):
-    """Run every request five ways, all in one process, and judge the answers."""
-    problems, first, trials = [], {}, []
-    for name, inputs in requests:
-        first.setdefault(name, inputs)
-    for name, description in signatures.items():
-        try:
-            first.setdefault(name, warmup.example_inputs(name, description["inputs"]))
-        except ValueError:
-            problems.append(f"Signature `{name}` has no warm-up request, so it was not run.")
-    rest = [(name, inputs) for name, inputs in requests if inputs is not first[name]]
-    batched = {name for name in first if name in signatures and _has_rows(first[name])}
-    for name in sorted(batched):
-        rows = first[name]
-        other = {key: _change(key, value) for key, value in rows.items()}
-        both = {key: np.concatenate([rows[key], other[key]]) for key in rows}
-        backward = {key: value[::-1] for key, value in both.items()}
-        trials += [(name, variant) for variant in (rows, rows, other, both, backward)]
-    alone = [(name, inputs) for name, inputs in first.items() if name not in batched]
-    _, results = isolated.run_all(path, trials + alone + rest)
-    for index, name in enumerate(sorted(batched)):
-        problems += _judge(name, results[5 * index : 5 * index + 5])
-    for (name, _), result in zip(alone + rest, results[len(trials) :], strict=True):
-        if isinstance(result, Exception):
-            problems.append(f"Signature `{name}` fails on a warm-up request: {_first_line(result)}")
-    return problems
-
-
-def _judge(name, results):
-    failed = next((result for result in results if isinstance(result, Exception)), None)
-    if failed is not None:
-        return [f"Signature `{name}` fails in TF Serving's loader, XLA off: {_first_line(failed)}"]
-    problems = []
-    for key in results[0]:
-        rows, again, other, both, backward = (np.asarray(result[key]) for result in results)
-        if difference(rows, again):
-            problems.append(
-                f"Output `{key}` of signature `{name}` changes when the same request is sent again; "
-                "draw random numbers with stateless ops keyed on an input."
-            )
-        elif not rows.ndim or not other.ndim or difference(np.concatenate([rows, other]), both):
-            problems.append(
-                f"Output `{key}` of signature `{name}` depends on which rows share a batch: f(concat) is not "
-                "concat(f), as with batch statistics."
-            )
-        elif difference(both[::-1], backward):
-            problems.append(f"Output `{key}` of signature `{name}` depends on a row's position in the batch.")
-    return problems
-
-
-def _has_rows(inputs):
-    shapes = [np.shape(value) for value in inputs.values()]
-    return all(shapes) and len({shape[0] for shape in shapes}) == 1
-
-
-def _change(key, value):
-    """Make other rows of the same kind: shifted seeds, disturbed floats; ids and strings only change places."""
-    if key == "seed":
-        return value + np.asarray(len(value) + 7, value.dtype)
-    if value.dtype.kind == "f":
-        return (value + 0.1 * np.random.default_rng(0).standard_normal(value.shape)).astype(value.dtype)
-    return value[::-1]
-
-
-def _first_line(error):
-    text = str(error.args[0]) if error.args else repr(error)
-    return text.strip().splitlines()[0]
+def _batch_problems(path, requests):
+    """Warm-up requests that the batching of the base directory refuses."""
+    try:
+        limit = read_batching(path.resolve().parents[1] / BATCHING_FILE).max_batch_size.value
+    except (OSError, ValueError, IndexError):
+        return []  # none, or said by layout.base_problems
+    rows = [max((len(array) for array in inputs.values() if array.ndim), default=0) for _, inputs in requests]
+    return [
+        f'Warm-up record {number} has {size} rows: "Task size {size} is larger than maximum input batch size {limit}", '
+        f"TF Serving would say and not load the version; send fewer rows or raise max_batch_size in {BATCHING_FILE}."
+        for number, size in enumerate(rows)
+        if 0 < limit < size
+    ]

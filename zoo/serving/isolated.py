@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import dataclass
 
 _ERRORS = {error.__name__: error for error in (FileNotFoundError, KeyError, ValueError, RuntimeError)}
 
@@ -49,10 +50,46 @@ def run_all(path, requests):
 
         signatures, results = run_all("exports/wgan_gp/1", [("sample", {"seed": np.arange(4)})])
     """
+    inspection = inspect(path, requests)
+    return raise_or_return(inspection.signatures), inspection.rounds[0]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` found.
+
+    Attributes:
+        ops: The ops of TensorFlow's C++ library, a serialized `OpList`.
+        signatures: As `SavedModel.signatures`, or the exception with which loading failed.
+        rounds: For each load a list with, per request, its outputs or the exception it raised.
+    """
+
+    ops: bytes
+    signatures: dict | Exception
+    rounds: list
+
+
+def inspect(path, *rounds):
+    """Load a version several times in one subprocess, and run requests after each load.
+
+    Args:
+        path: Version folder that holds `saved_model.pb`.
+        *rounds: For each load, a list of `(signature, {input name: array})`.
+
+    Returns:
+        An `Inspection`.
+
+    Raises:
+        RuntimeError: The subprocess died; the message holds its last words.
+
+    Example:
+
+        first, afresh = inspect("exports/wgan_gp/1", requests, requests).rounds
+    """
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
     process = subprocess.run(
         [sys.executable, os.path.abspath(__file__)],
-        input=pickle.dumps((os.path.abspath(path), requests)),
+        input=pickle.dumps((os.path.abspath(path), rounds)),
         capture_output=True,
         env=environment,
     )
@@ -61,13 +98,12 @@ def run_all(path, requests):
         raise RuntimeError(
             f"The native loader gave no answer on `{path}`. Exit code: {process.returncode}. Last words: {words}"
         )
-    signatures, results = pickle.loads(process.stdout)
-    return raise_or_return(signatures), [_revive(result) for result in results]
+    ops, signatures, results = pickle.loads(process.stdout)
+    return Inspection(ops, _revive(signatures), [[_revive(result) for result in answers] for answers in results])
 
 
 def raise_or_return(result):
     """Return a result, or raise it where it is an exception."""
-    result = _revive(result)
     if isinstance(result, Exception):
         raise result
     return result
@@ -82,20 +118,26 @@ def _flatten(error):
     return kind, str(error.args[0]) if error.args else repr(error)
 
 
-def _answer(path, requests):
-    from native import SavedModel  # beside this file: the child imports neither zoo nor TensorFlow
+def _answer(path, rounds):
+    from native import SavedModel, registered_ops  # beside this file: the child imports neither zoo nor TensorFlow
 
-    results = []
+    ops, signatures, results = b"", {}, []
     try:
-        with SavedModel(path) as model:
-            for signature, inputs in requests:
-                try:
-                    results.append(model.run(signature, **inputs))
-                except Exception as error:
-                    results.append(_flatten(error))
-            return model.signatures, results
+        ops = registered_ops()
+        for requests in rounds:
+            with SavedModel(path) as model:
+                signatures = model.signatures
+                results.append([_run(model, *request) for request in requests])
     except Exception as error:
-        return _flatten(error), []
+        signatures = _flatten(error)
+    return ops, signatures, results
+
+
+def _run(model, signature, inputs):
+    try:
+        return model.run(signature, **inputs)
+    except Exception as error:
+        return _flatten(error)
 
 
 if __name__ == "__main__":

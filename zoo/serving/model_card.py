@@ -62,13 +62,7 @@ def fill_card(name, signatures, card):
         "name": name,
         "version": None,  # filled in when the number is taken
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "signatures": {
-            key: {
-                side: {tensor: {"dtype": dtype, "shape": shape} for tensor, (dtype, shape) in tensors.items()}
-                for side, tensors in sides.items()
-            }
-            for key, sides in signatures.items()
-        },
+        "signatures": as_json(signatures),
         "versions": {
             "python": platform.python_version(),
             "tensorflow": tf.__version__,
@@ -79,6 +73,36 @@ def fill_card(name, signatures, card):
     }
 
 
+def load_card(path):
+    """Read the model card of a version.
+
+    Args:
+        path: Version folder.
+
+    Returns:
+        The card, a dict.
+
+    Raises:
+        ValueError: There is no card, or it is no JSON object.
+
+    Example:
+
+        load_card(Path("exports/wgan_gp/1"))["figures"]
+    """
+    try:
+        card = json.loads((path / CARD_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(
+            f"There is no model card {CARD_FILE}, so nobody can tell what TF Serving serves here; zoo.serving.publish "
+            "writes one."
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"The model card is no JSON: {error}; zoo.serving.publish writes it.") from None
+    if not isinstance(card, dict):
+        raise ValueError(f"The model card must be a JSON object. Received: {type(card).__name__}.")
+    return card
+
+
 def read_card(path):
     """Return the model card of a version folder, or an empty dict if it has none that can be read.
 
@@ -87,9 +111,100 @@ def read_card(path):
         read_card(Path("exports/wgan_gp/1"))["figures"]
     """
     try:
-        return json.loads((path / CARD_FILE).read_text())
+        return load_card(path)
     except (OSError, ValueError):
         return {}
+
+
+def card_problems(path, signatures):
+    """Compare the model card of a version with its folder and with what GetModelMetadata answers for it.
+
+    Args:
+        path: Version folder.
+        signatures: As `zoo.serving.SavedModel.signatures`.
+
+    Returns:
+        List of sentences; empty if all agree.
+
+    Example:
+
+        card_problems(Path("exports/wgan_gp/1"), signatures)
+    """
+    try:
+        card = load_card(path)
+    except ValueError as error:
+        return [str(error)]
+    folder, problems = path.resolve(), []
+    if card.get("name") != folder.parent.name:
+        problems.append(
+            f"The model card says the name {card.get('name')!r}, but TF Serving finds the version in the folder of "
+            f"`{folder.parent.name}`; publish it under that name."
+        )
+    if str(card.get("version")) != (folder.name.lstrip("0") or "0"):
+        problems.append(
+            f"The model card says version {card.get('version')!r}, but TF Serving serves it as version {folder.name}; "
+            "publish it instead of copying it."
+        )
+    return problems + signature_differences(card.get("signatures"), signatures, "The model card", "the graph")
+
+
+def signature_differences(said, signatures, source, other):
+    """Compare signatures of a model card with real ones.
+
+    Args:
+        said: The card's `signatures`.
+        signatures: As `zoo.serving.SavedModel.signatures`.
+        source: Who says the former, with a capital.
+        other: What has the latter.
+
+    Returns:
+        List of sentences, one per tensor.
+
+    Example:
+
+        signature_differences(card["signatures"], signatures, "The model card", "GetModelMetadata")
+    """
+    said, real = _flat(said), _flat(as_json(signatures))
+    if said is None:
+        return [f"{source} has no `signatures` of the form {{name: {{inputs: ..., outputs: ...}}}}; publish it again."]
+    return [
+        f"{source} says {said.get(key, 'nothing')} of {key[1][:-1]} `{key[2]}` of signature `{key[0]}`, but {other} "
+        f"has {real.get(key, 'no such tensor')}; publish the version again."
+        for key in sorted(said.keys() | real.keys())
+        if said.get(key) != real.get(key)
+    ]
+
+
+def as_json(signatures):
+    """Return signatures in the form of the card: plain dicts and lists.
+
+    Example:
+
+        as_json({"sample": {"inputs": {"seed": ("int64", (None,))}, "outputs": {}}})
+    """
+    return {
+        key: {
+            side: {
+                tensor: {"dtype": dtype, "shape": None if shape is None else list(shape)}
+                for tensor, (dtype, shape) in tensors.items()
+            }
+            for side, tensors in sides.items()
+        }
+        for key, sides in signatures.items()
+    }
+
+
+def _flat(signatures):
+    """`{(signature, side, tensor): "dtype shape"}`, or None where the form is another."""
+    try:
+        return {
+            (name, side, tensor): f"{value['dtype']} {value['shape']}"
+            for name, sides in signatures.items()
+            for side, tensors in sides.items()
+            for tensor, value in tensors.items()
+        }
+    except (AttributeError, KeyError, TypeError):
+        return None
 
 
 def _plain(value):

@@ -3,40 +3,121 @@
 import re
 from pathlib import Path
 
+from google.protobuf import text_format
+
 from zoo.serving.atomic import locked, write_text
+from zoo.serving.protos import model_server_config_pb2
 
 CONFIG_FILE = "models.config"
+MOUNT = "/models"  # where the server sees the base directory
+NAME = re.compile(r"[A-Za-z0-9_]+")
+_HEADER = "# Kept up to date by zoo.serving.publish: policies, labels and other base paths stay, comments do not.\n"
+
+
+def read_config(base):
+    """Read `models.config` of a base directory.
+
+    Args:
+        base: Model base directory, such as `exports`.
+
+    Returns:
+        A `ModelServerConfig`; empty if there is no such file.
+
+    Raises:
+        ValueError: The file is no `ModelServerConfig` with a `model_config_list`.
+
+    Example:
+
+        [model.name for model in read_config("exports").model_config_list.config]
+    """
+    path, config = Path(base) / CONFIG_FILE, model_server_config_pb2.ModelServerConfig()
+    if not path.is_file():
+        return config
+    try:
+        text_format.Parse(path.read_text(encoding="utf-8"), config)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"`{path}` does not parse as the ModelServerConfig of TF Serving: {error}. Correct it, or remove it to "
+            "have it written anew."
+        ) from None
+    if config.WhichOneof("config") == "custom_model_config":
+        raise ValueError(f"`{path}` holds a custom_model_config. Expected: a model_config_list.")
+    return config
 
 
 def write_config(base):
-    """Rewrite `models.config` of a base directory: every model folder that holds a version.
+    """Bring `models.config` of a base directory up to date: every model folder that holds a version.
 
-    A model without a version is left out, because TF Serving waits for it before it answers anything.
+    Entries that are there already stay as they are, with their version policies, labels and base paths. A model of
+    this base directory without a version is left out, because TF Serving waits for it before it answers anything.
 
     Args:
         base: Model base directory, such as `exports`; it is mounted at /models.
 
     Returns:
-        The path of the file.
+        The path of the file, which is not touched if nothing changes.
+
+    Raises:
+        ValueError: The file that is there does not parse; it is left as it is.
+        OSError: The file cannot be written.
 
     Example:
 
         write_config("exports")
     """
-    from google.protobuf import text_format
-    from tensorflow_serving.config import model_server_config_pb2
-
     base = Path(base)
+    path = base / CONFIG_FILE
     with locked(base):
+        old = read_config(base)
         config = model_server_config_pb2.ModelServerConfig()
+        config.CopyFrom(old)
+        models = config.model_config_list.config
+        kept = [model for model in models if is_elsewhere(base, model) or is_served(folder_of(base, model))]
+        taken = {model.name for model in kept} | {folder_of(base, model) for model in kept}
+        new = [folder for folder in model_folders(base) if not {folder.resolve(), folder.name} & taken]
+        new = [
+            model_server_config_pb2.ModelConfig(
+                name=folder.name, base_path=f"{MOUNT}/{folder.name}", model_platform="tensorflow"
+            )
+            for folder in new
+        ]
         config.model_config_list.SetInParent()
-        for folder in sorted(base.iterdir()):
-            if folder.is_dir() and re.fullmatch(r"[A-Za-z0-9_]+", folder.name) and _is_served(folder):
-                config.model_config_list.config.add(
-                    name=folder.name, base_path=f"/models/{folder.name}", model_platform="tensorflow"
-                )
-        write_text(base / CONFIG_FILE, "# Written by zoo.serving.publish.\n" + text_format.MessageToString(config))
-    return base / CONFIG_FILE
+        del models[:]
+        models.extend([*kept, *new])
+        if config != old or not path.is_file():
+            _replace(path, _HEADER + text_format.MessageToString(config))
+    return path
+
+
+def model_folders(base):
+    """Return the folders of a base directory that hold a version and have a name TF Serving's paths can carry.
+
+    Example:
+
+        model_folders(Path("exports"))  # [PosixPath("exports/wgan_gp")]
+    """
+    return [folder for folder in sorted(base.iterdir()) if NAME.fullmatch(folder.name) and is_served(folder)]
+
+
+def folder_of(base, model):
+    """Return the folder on this machine of an entry of `models.config`.
+
+    Example:
+
+        folder_of(Path("/home/me/exports"), model)  # /home/me/exports/wgan_gp, for the base path /models/wgan_gp
+    """
+    path = Path(model.base_path)
+    return base.resolve() / path.relative_to(MOUNT) if path.is_relative_to(MOUNT) else path
+
+
+def is_elsewhere(base, model):
+    """Return whether an entry of `models.config` lies outside the base directory, which is mounted at /models.
+
+    Example:
+
+        is_elsewhere(Path("exports"), model)
+    """
+    return not folder_of(base, model).is_relative_to(base.resolve())
 
 
 def versions(folder):
@@ -46,8 +127,33 @@ def versions(folder):
 
         versions(Path("exports/wgan_gp"))  # [1, 2, 3]
     """
-    return sorted(int(path.name) for path in folder.iterdir() if re.fullmatch(r"[0-9]+", path.name))
+    return sorted(int(path.name) for path in folder.iterdir() if is_version(path.name))
 
 
-def _is_served(folder):
-    return any((folder / path.name / "saved_model.pb").is_file() for path in folder.iterdir() if path.name.isdecimal())
+def is_version(name):
+    """Return whether TF Serving takes a name for a version: an integer of 64 bits.
+
+    Example:
+
+        is_version("3"), is_version("latest")  # (True, False)
+    """
+    return re.fullmatch(r"[0-9]+", name) is not None and int(name) < 2**63
+
+
+def is_served(folder):
+    """Return whether a folder holds a version.
+
+    Example:
+
+        is_served(Path("exports/wgan_gp"))
+    """
+    return folder.is_dir() and any(is_version(p.parent.name) for p in folder.glob("*/saved_model.pb"))
+
+
+def _replace(path, text):
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"Cannot write `{path}` ({error.strerror}), so TF Serving hears of no new models"
+        ) from None

@@ -2,8 +2,6 @@
 
 import re
 
-import tensorflow as tf
-
 DTYPES = frozenset(
     "float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool string complex64 complex128".split()
 )
@@ -28,8 +26,8 @@ def signature_problems(signatures):
     problems = []
     if "serving_default" not in signatures:
         problems.append(
-            f"There is no signature `serving_default`, which clients call unless they name one; "
-            f"there are: {_names(signatures)}."
+            f"There is no signature `serving_default`, which clients call unless they name one; TF Serving would say "
+            f"'Serving signature key \"serving_default\" not found'; there are: {_names(signatures)}."
         )
     for name, sides in signatures.items():
         for side, tensors in sides.items():
@@ -42,35 +40,56 @@ def signature_problems(signatures):
     return problems
 
 
-def graph_problems(graph):
+def can_be_batched(sides):
+    """Return whether all tensors of a signature have dtypes that can be sent and a free dimension 0.
+
+    Args:
+        sides: `{"inputs": {name: (dtype, shape)}, "outputs": {name: (dtype, shape)}}`.
+
+    Returns:
+        Whether it makes sense to run the signature on batches.
+
+    Example:
+
+        can_be_batched({"inputs": {"seed": ("int64", (None,))}, "outputs": {"images": ("half", (None, 8, 8, 1))}})
+    """
+    tensors = [tensor for side in sides.values() for tensor in side.values()]
+    return all(dtype in DTYPES and (shape is None or shape[:1] == (None,)) for dtype, shape in tensors)
+
+
+def graph_problems(graph, known_ops):
     """Check that a graph holds nothing TF Serving cannot run: Python functions, forced XLA, custom ops.
 
     Args:
         graph: A `GraphDef` protocol buffer.
+        known_ops: Names of the ops that are built into TensorFlow, or None to leave custom ops out.
 
     Returns:
         List of sentences; empty if all is well.
 
     Example:
 
-        graph_problems(concrete_function.graph.as_graph_def())
+        graph_problems(concrete_function.graph.as_graph_def(), set(dir(tf.raw_ops)))
     """
     functions = graph.library.function
     nodes = [node for nodes in (graph.node, *(f.node_def for f in functions)) for node in nodes]
     used = {node.op for node in nodes}
     problems = [
-        f"The graph calls Python ({op}: tf.numpy_function or tf.py_function), which no server has; use TensorFlow ops."
+        f'The graph calls Python ({op}: tf.numpy_function or tf.py_function), which no server has: "No OpKernel was '
+        f"registered to support Op '{op}'\"; use TensorFlow ops."
         for op in sorted(used & _PYTHON_OPS)
     ]
     if any(item.attr["_XlaMustCompile"].b for item in (*functions, *nodes) if "_XlaMustCompile" in item.attr):
         problems.append(
-            "The graph holds a tf.function with jit_compile=True, which TF Serving refuses because its XLA is off; "
-            "export the function without jit_compile."
+            "The graph holds a tf.function with jit_compile=True, which TF Serving refuses because its XLA is off: "
+            '"Function invoked by the following node is not compilable"; export the function without jit_compile.'
         )
-    known = {f.signature.name for f in functions}
-    custom = sorted(op for op in used - known - _PYTHON_OPS if not hasattr(tf.raw_ops, op))
+    custom = sorted(used - {f.signature.name for f in functions} - _PYTHON_OPS - set(known_ops or used))
     if custom:
-        problems.append(f"The graph uses ops that are not built into TensorFlow: {_names(custom)}; replace them.")
+        problems.append(
+            f'The graph uses ops that are not built into TensorFlow: {_names(custom)}; TF Serving would say "Op type '
+            f"not registered '{custom[0]}' in binary\"; replace them."
+        )
     return problems
 
 

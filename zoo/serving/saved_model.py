@@ -16,7 +16,7 @@ from zoo.serving import warmup as warming
 from zoo.serving.atomic import already_exists, partial_folder, rename, write_text
 from zoo.serving.compare import TOLERANCE, difference
 from zoo.serving.model_card import CARD_FILE, check_card, fill_card
-from zoo.serving.models_config import versions, write_config
+from zoo.serving.models_config import NAME, read_config, versions, write_config
 from zoo.serving.tracing import describe, trace
 
 
@@ -75,15 +75,16 @@ def publish(model, base, name, *, card, warmup=None, tolerance=TOLERANCE):
         The path of the new version, `base/name/version`.
 
     Raises:
-        ValueError: A bad name, card, warm-up or signature, or the export differs from the model.
+        ValueError: A bad name, card, warm-up, signature or models.config, or the export differs from the model.
         OSError: The disk is full or the folder cannot be written. Earlier versions stay as they are.
 
     Example:
 
         publish(model, "exports", "wgan_gp", card={"data": "fashion_mnist", "figures": {"fid": 21.4}})
     """
-    if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+    if not NAME.fullmatch(name):
         raise ValueError(f"A model's name is made of letters, digits and _, such as wgan_gp. Received: {name!r}.")
+    read_config(base)  # one that does not parse is found before anything is written
     card = check_card(card)
     functions = trace(signatures := model.signatures())
     if warmup is None:

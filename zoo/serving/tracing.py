@@ -32,7 +32,7 @@ def trace(signatures):
         _check_outputs(name, functions[name].structured_outputs)
     problems = rules.signature_problems({name: describe(function) for name, function in functions.items()})
     for function in functions.values():
-        problems += rules.graph_problems(function.graph.as_graph_def())
+        problems += rules.graph_problems(function.graph.as_graph_def(), dir(tf.raw_ops))
     _refuse(dict.fromkeys(problems))
     return functions
 

@@ -1,6 +1,11 @@
 """Warm-up requests: what TF Serving runs through a version before it takes traffic, so no first request is slow."""
 
 import numpy as np
+from google.protobuf.message import DecodeError
+
+from zoo.serving.protos import prediction_log_pb2
+from zoo.serving.tensors import fill_proto, to_array
+from zoo.tfrecord import TFRecordFile, write_records
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_RECORDS = 1000  # TF Serving refuses a version with more
@@ -88,20 +93,18 @@ def write_warmup(folder, model_name, requests):
 
         write_warmup(Path("exports/wgan_gp/1"), "wgan_gp", [("sample", {"seed": np.arange(2)})])
     """
-    import tensorflow as tf
-    from tensorflow_serving.apis import prediction_log_pb2
-
+    records = []
+    for signature, inputs in requests:
+        log = prediction_log_pb2.PredictionLog()
+        request = log.predict_log.request
+        request.model_spec.name = model_name
+        request.model_spec.signature_name = signature
+        for key, value in inputs.items():
+            fill_proto(request.inputs[key], value)
+        records.append(log.SerializeToString())
     path = folder / WARMUP_FILE
     path.parent.mkdir(exist_ok=True)
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature, inputs in requests:
-            log = prediction_log_pb2.PredictionLog()
-            request = log.predict_log.request
-            request.model_spec.name = model_name
-            request.model_spec.signature_name = signature
-            for key, value in inputs.items():
-                request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
-            writer.write(log.SerializeToString())
+    write_records(path, records)
 
 
 def read_warmup(folder):
@@ -120,31 +123,31 @@ def read_warmup(folder):
 
         read_warmup(Path("exports/wgan_gp/1"))
     """
-    from google.protobuf.message import DecodeError
-
-    from zoo.serving.protos import prediction_log_pb2
-    from zoo.serving.tensors import to_array
-    from zoo.tfrecord import TFRecordFile
-
     path = folder / WARMUP_FILE
     if not path.is_file():
         return []
-    requests = []
+    file = TFRecordFile(path)
+    return [_read_request(file.read(number), f"Record {number} of `{path}`") for number in range(len(file))]
+
+
+def _read_request(record, name):
     try:
-        records = TFRecordFile(path)
-        for number in range(len(records)):
-            log = prediction_log_pb2.PredictionLog.FromString(records.read(number))
-            request = log.predict_log.request
-            if log.WhichOneof("log_type") != "predict_log" or not request.inputs:
-                raise ValueError(f"Record {number} of `{path}` is no predict request with inputs.")
-            name = request.model_spec.signature_name or "serving_default"
-            requests.append((name, {key: to_array(value) for key, value in request.inputs.items()}))
-    except DecodeError as error:
-        raise ValueError(f"`{path}` is no TFRecord of PredictionLog: {str(error).splitlines()[0]}.") from None
-    if not requests:
-        raise ValueError(f"`{path}` holds no whole record.")
-    return requests
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+    except DecodeError:
+        raise ValueError(f"{name} is no PredictionLog.") from None
+    request = log.predict_log.request
+    if log.WhichOneof("log_type") != "predict_log" or not request.inputs:
+        raise ValueError(f"{name} is no predict request with inputs.")
+    try:
+        inputs = {key: to_array(value) for key, value in request.inputs.items()}
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be read: {error}") from None
+    return request.model_spec.signature_name or "serving_default", inputs
 
 
 def _to_array(value, dtype):
-    return np.asarray(value, dtype=object if dtype == "string" else dtype)
+    if dtype != "string":
+        return np.asarray(value, dtype)
+    array = np.array(value, dtype=object)
+    array.flat = [item.encode() if isinstance(item, str) else item for item in array.flat]
+    return array

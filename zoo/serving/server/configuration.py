@@ -5,12 +5,11 @@ import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import text_format
 
+from zoo.serving.batching import batching_parameters
 from zoo.serving.protos import model_server_config_pb2
 from zoo.serving.server.errors import invalid
-
-_WRAPPERS = "google/protobuf/wrappers.proto"
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def read_batching(path):
 
         read_batching(Path("exports/batching.config")).max_batch_size  # 128
     """
-    message = _parse(path, _batching_message())
+    message = _parse(path, batching_parameters())
     values = {}
     for field, value in message.ListFields():
         if field.name in ("thread_pool_name", "pad_variable_length_inputs"):
@@ -186,36 +185,3 @@ def _parse(path, message):
     except (text_format.ParseError, UnicodeDecodeError) as error:
         kind = message.DESCRIPTOR.name
         raise ValueError(f"`{path}` is no text protocol buffer of {kind}: {error}") from None
-
-
-def _batching_message():
-    """An empty `BatchingParameters`, which no package ships; text needs names and types, the numbers are ours."""
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(descriptor_pool.Default().FindFileByName(_WRAPPERS).serialized_pb)
-    file = descriptor_pb2.FileDescriptorProto(
-        name="batching.proto", package="zoo", syntax="proto3", dependency=[_WRAPPERS]
-    )
-    message, wrapped = file.message_type.add(name="BatchingParameters"), descriptor_pb2.FieldDescriptorProto
-    for number, field in enumerate(fields(BatchingParameters), 1):
-        if field.name == "allowed_batch_sizes":
-            message.field.add(name=field.name, number=number, type=wrapped.TYPE_INT64, label=wrapped.LABEL_REPEATED)
-        else:
-            message.field.add(
-                name=field.name,
-                number=number,
-                type=wrapped.TYPE_MESSAGE,
-                label=wrapped.LABEL_OPTIONAL,
-                type_name=".google.protobuf.Int64Value",
-            )
-    message.field.add(
-        name="thread_pool_name",
-        number=14,
-        type=wrapped.TYPE_MESSAGE,
-        label=wrapped.LABEL_OPTIONAL,
-        type_name=".google.protobuf.StringValue",
-    )
-    message.field.add(
-        name="pad_variable_length_inputs", number=15, type=wrapped.TYPE_BOOL, label=wrapped.LABEL_OPTIONAL
-    )
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("zoo.BatchingParameters"))()

@@ -56,7 +56,9 @@ class Core:
         signature = signature or DEFAULT_SIGNATURE
         with self.models.use(name, number, label) as version:
             model, started = version.model, time.perf_counter()
-            outputs = _check(model, signature, tuple(outputs))
+            if signature not in model.signatures:
+                raise _unknown(signature, as_json=callable(inputs))
+            outputs = _check_outputs(model.signatures[signature]["outputs"], tuple(outputs))
             try:
                 if callable(inputs):
                     inputs = await inputs(model.signatures[signature]["inputs"])
@@ -86,10 +88,13 @@ class Core:
             return await loop.run_in_executor(self._threads, model.predict, signature, inputs, outputs, seconds)
 
 
-def _check(model, signature, outputs):
-    if signature not in model.signatures:
-        raise ServingError(StatusCode.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.')
-    known = model.signatures[signature]["outputs"]
+def _unknown(signature, as_json):
+    if as_json:  # TF Serving looks for it earlier there, and says it otherwise
+        return invalid(f'Serving signature name: "{signature}" not found in signature def')
+    return ServingError(StatusCode.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.')
+
+
+def _check_outputs(known, outputs):
     for name in outputs:
         if name not in known:
             raise invalid(

@@ -12,8 +12,8 @@ class Options:
 
     A development server on TensorFlow's C++ loader, not TF Serving. It offers Predict, GetModelMetadata, GetModelStatus
     and HandleReloadConfigRequest: no Classify, Regress, sessions, other platforms, encryption or passwords. Requests of
-    different shapes never share a batch, input errors have words of their own, labels may be given from the start, and a
-    version that failed to load is tried again when its folder changes. It listens on this machine only.
+    different shapes never share a batch, input errors have words of their own, labels may be given from the start, and
+    a version that failed to load is tried again when its folder changes. It listens on this machine only.
     """
 
     exports: tyro.conf.Positional[Path] = Path("exports")

@@ -1,0 +1,205 @@
+"""The command line of Zoo: list, check, run and serve exports, without Python TensorFlow or Keras."""
+
+import json
+import os
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Union
+
+import tyro
+
+from zoo.serving import conformance, layout, native, protocol, rest
+from zoo.serving.model_card import load_card
+from zoo.serving.server.options import Options
+
+
+@dataclass(frozen=True)
+class List:
+    """Lists the models of a base directory: versions, signatures and figures, from the model cards."""
+
+    exports: tyro.conf.Positional[Path] = Path("exports")
+    """Model base directory."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Checks what TF Serving would refuse or answer wrongly; exit code 1 if there is any such fault."""
+
+    path: tyro.conf.Positional[Path]
+    """Base directory, a model's folder, or a version."""
+    target: str | None = None
+    """host:port of the gRPC API of a running server to check against these exports too."""
+    rest: str | None = None
+    """host:port of its REST API; None for the same host and the next port."""
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Runs one signature of an export in TensorFlow's C++ library, and prints its outputs as JSON."""
+
+    path: tyro.conf.Positional[Path]
+    """Version, or a model's folder for its newest version."""
+    signature: str = "serving_default"
+    """Name of the signature."""
+    inputs: str = "{}"
+    """JSON object of the inputs, such as {"seed": [0, 1]}; bytes are {"b64": "..."}."""
+    png: Path | None = None
+    """File to draw `images` or `points` into instead."""
+
+
+def list_exports(options):
+    """Prints a table of the versions in a base directory.
+
+    Args:
+        options: A `List`.
+
+    Returns:
+        Exit code.
+    """
+    if not options.exports.is_dir():
+        raise FileNotFoundError(f"There is no folder `{options.exports}`. Give a model base directory.")
+    rows = [("model", "version", "signatures", "figures")]
+    for version in conformance.find_all(options.exports):
+        rows.append((version.resolve().parent.name, version.name, *_describe(version)))
+    if len(rows) == 1:
+        print(f"There is no version in `{options.exports}`.")
+        return 0
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip())
+    return 0
+
+
+def check(options):
+    """Prints `ok` or the faults of each version.
+
+    Args:
+        options: A `Check`.
+
+    Returns:
+        Exit code: 1 if there is a fault.
+    """
+    if options.rest and not options.target:
+        raise ValueError("--rest needs --target: the server's gRPC API is checked too.")
+    served = protocol.check_server(options.path, options.target, options.rest) if options.target else {}
+    found = conformance.check_all(options.path)
+    for folder, problems in served.items():
+        key = next((path for path in found if path.resolve() == folder), folder)
+        found[key] = [*found.get(key, []), *problems]
+    for path, problems in found.items():
+        if not problems:
+            print(f"{path}: ok")
+        for problem in problems:
+            print(f"{path}: {problem}")
+    if not found:
+        print(f"{options.path}: There is no version in it, so TF Serving would have nothing to serve; publish one.")
+    return 1 if any(found.values()) or not found else 0
+
+
+def predict(options):
+    """Prints the outputs of a signature as JSON, or draws them.
+
+    Args:
+        options: A `Predict`.
+
+    Returns:
+        Exit code.
+    """
+    inputs = _read_inputs(options.inputs)
+    path = options.path
+    if path.is_dir() and not layout.is_a_version(path) and layout.find_versions(path):
+        path = layout.find_versions(path)[-1]
+    with native.SavedModel(path) as model:
+        outputs = model.predict(options.signature, inputs)
+    if options.png is None:
+        print(json.dumps({key: _readable(key, array) for key, array in outputs.items()}))
+        return 0
+    from zoo.serving.drawing import draw
+
+    samples = outputs.get("images", outputs.get("points"))
+    if samples is None:
+        raise ValueError(f"Only `images` and `points` can be drawn. Received: {', '.join(sorted(outputs))}.")
+    draw(samples).save(options.png)
+    print(f"Wrote {options.png}: {len(samples)} samples of signature {options.signature} of {path}.")
+    return 0
+
+
+def serve(options):
+    """Serves a base directory until SIGTERM or Ctrl-C.
+
+    Args:
+        options: An `Options` of the development server.
+    """
+    from zoo.serving.server import run  # web and gRPC servers, which the other commands do without
+
+    run.main(options)
+
+
+# Name, options and function of each command.
+COMMANDS = {
+    "list": (List, list_exports),
+    "check": (Check, check),
+    "predict": (Predict, predict),
+    "serve": (Options, serve),
+}
+
+
+def main(arguments=None):
+    """Parses the command line and runs a command; what a user can mend ends in one line and exit code 2.
+
+    Args:
+        arguments: Command line; None for that of the process.
+
+    Raises:
+        SystemExit: Always: 0 if all is well, 1 if `check` found a fault, 2 if the command could not be carried out.
+    """
+    kinds = tuple(Annotated[kind, tyro.conf.subcommand(name=name)] for name, (kind, _) in COMMANDS.items())
+    options = tyro.cli(Union[kinds], prog="zoo", description=__doc__, args=arguments)  # noqa: UP007
+    run = next(function for kind, function in COMMANDS.values() if type(options) is kind)
+    try:
+        raise SystemExit(run(options) or 0)
+    except (ValueError, KeyError, OSError, RuntimeError) as error:
+        if os.environ.get("ZOO_TRACEBACK"):
+            traceback.print_exc()
+        text = str(error.args[0] if isinstance(error, KeyError) else error).strip().splitlines()[0]
+        print(f"error: {text}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _describe(version):
+    try:
+        card = load_card(version)
+    except ValueError as error:
+        return "-", str(error).partition(",")[0]
+    figures = card.get("figures")
+    figures = figures.items() if isinstance(figures, dict) else ()
+    shown = [f"{key} {_short(value)}" for key, value in figures if isinstance(value, int | float | str)]
+    return " ".join(sorted(card.get("signatures") or ())) or "-", ", ".join(shown) or "-"
+
+
+def _short(value):
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _read_inputs(text):
+    try:
+        inputs = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"--inputs must be a JSON object, such as '{{\"seed\": [0, 1]}}'. {error}.") from None
+    if not isinstance(inputs, dict):
+        raise ValueError(f"--inputs must be a JSON object of inputs. Received: {type(inputs).__name__}.")
+    return {key: rest.from_json(value) for key, value in inputs.items()}
+
+
+def _readable(key, array):
+    """Text as text, other bytes as {"b64": ...}."""
+    try:
+        return rest.to_json(array, encode=key.endswith("_bytes"))
+    except UnicodeDecodeError:
+        return rest.to_json(array)
+
+
+if __name__ == "__main__":
+    main()
