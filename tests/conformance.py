@@ -238,6 +238,28 @@ def test_export_equals_memory_in_a_loader_without_python(row, tmp_path):
     assert np.abs(sampled[0] - sampled[1]).max() > 0
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """Every model, published and served over gRPC and REST by a process without Python TensorFlow."""
+    from tests.serving.servers import Server
+    from zoo.serving import publish
+
+    base = tmp_path_factory.mktemp("exports")
+    for name, row in ROWS.items():
+        publish(row.build(), base, name, card={})
+    with Server(base) as server:
+        yield base, server
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_server_answers_what_the_export_gives(name, served):
+    from zoo.serving.protocol import check_server
+
+    base, server = served
+    problems = check_server(base / name, server.grpc, server.rest)
+    assert problems == {base / name / "1": []}
+
+
 def test_generate_repeats_and_extends(row):
     model = row.build()
     assert model.generate(3, seed=1).shape == (3, *row.shape)

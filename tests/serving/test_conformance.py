@@ -219,7 +219,6 @@ def test_one_sentence_each(tmp_path):
     assert any("named by an integer" in problem for problem in problems)
     assert any("no signature `serving_default`" in problem for problem in problems)
     assert any("`y` of signature `other` is float16" in problem for problem in problems)
-    assert any("There is no model card" in problem for problem in problems)
     assert len(problems) == 4 and all("\n" not in problem and problem[0].isupper() for problem in problems)
 
 

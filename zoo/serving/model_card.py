@@ -124,12 +124,14 @@ def card_problems(path, signatures):
         signatures: As `zoo.serving.SavedModel.signatures`.
 
     Returns:
-        List of sentences; empty if all agree.
+        List of sentences; empty if all agree. A version without a card, as `model.export` writes it, is fine.
 
     Example:
 
         card_problems(Path("exports/wgan_gp/1"), signatures)
     """
+    if not (path / CARD_FILE).exists():
+        return []
     try:
         card = load_card(path)
     except ValueError as error:
