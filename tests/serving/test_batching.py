@@ -6,8 +6,8 @@ import threading
 import numpy as np
 import pytest
 
+from zoo.serving.batching_config import BatchingParameters, read_batching
 from zoo.serving.server.batching import Batcher
-from zoo.serving.server.configuration import BatchingParameters, read_batching
 from zoo.serving.server.errors import ServingError
 
 
@@ -135,13 +135,12 @@ def test_who_gives_up_costs_nothing():
 
 def test_batching_config(tmp_path):
     path = tmp_path / "batching.config"
-    path.write_text("max_batch_size { value: 8 } allowed_batch_sizes: 4 allowed_batch_sizes: 8")
-    assert read_batching(path) == BatchingParameters(max_batch_size=8, allowed_batch_sizes=(4, 8))
+    path.write_text("max_batch_size { value: 8 } allowed_batch_sizes: [4, 8] pad_variable_length_inputs: true")
+    assert read_batching(path) == BatchingParameters(8, allowed_batch_sizes=(4, 8), pad_variable_length_inputs=True)
     for words, text in {
-        "no text protocol buffer of BatchingParameters": "max_batch_size: 8",
+        "does not parse as BatchingParameters": "max_batch_size: 8",
         "num_batch_threads must be at least 1. Received: 0": "num_batch_threads { value: 0 }",
         "must go up and end in max_batch_size, 8": "max_batch_size { value: 8 } allowed_batch_sizes: 9",
-        "pad_variable_length_inputs is not offered": "pad_variable_length_inputs: true",
     }.items():
         path.write_text(text)
         with pytest.raises(ValueError, match=words):

@@ -219,7 +219,7 @@ def test_one_sentence_each(tmp_path):
     assert any("named by an integer" in problem for problem in problems)
     assert any("no signature `serving_default`" in problem for problem in problems)
     assert any("`y` of signature `other` is float16" in problem for problem in problems)
-    assert len(problems) == 4 and all("\n" not in problem and problem[0].isupper() for problem in problems)
+    assert len(problems) == 3 and all("\n" not in problem and problem[0].isupper() for problem in problems)
 
 
 def test_warmup_faults(good, tmp_path):

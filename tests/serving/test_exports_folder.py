@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from zoo.serving.batching_config import read_batching
 from zoo.serving.server import metrics
-from zoo.serving.server.configuration import read_batching
 
 EXPORTS = Path(__file__).parents[2] / "exports"
 

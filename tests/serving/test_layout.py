@@ -12,7 +12,6 @@ import pytest
 import tensorflow as tf
 
 from zoo.serving import publish
-from zoo.serving.batching import read_batching
 from zoo.serving.layout import (
     base_problems,
     find_models,
@@ -120,14 +119,9 @@ def test_no_models_and_bad_names(tmp_path):
 
 
 def test_batching_config(tmp_path):
-    path = tmp_path / "batching.config"
-    path.write_text("max_batch_size { value: 8 } allowed_batch_sizes: [2, 8] pad_variable_length_inputs: true")
-    assert read_batching(path).max_batch_size.value == 8
-    for text, words in (("max_batch_size: 8", "does not parse"), ("allowed_batch_sizes: [8, 2]", "increasing")):
-        path.write_text(text)
-        with pytest.raises(ValueError, match=words):
-            read_batching(path)
-        assert any(words in problem for problem in base_problems(tmp_path))
+    """What it may hold is in test_batching.py."""
+    (tmp_path / "batching.config").write_text("max_batch_size: 8")
+    assert any("does not parse as BatchingParameters" in problem for problem in base_problems(tmp_path))
 
 
 def test_write_config_keeps_what_was_written_by_hand(tmp_path):
@@ -135,7 +129,7 @@ def test_write_config_keeps_what_was_written_by_hand(tmp_path):
     pinned = "model_version_policy { specific { versions: 1 } } version_labels { key: 'stable' value: 1 }"
     write(tmp_path, entry("a", pinned), entry("gone"), entry("c", path="/other/c"), entry("alias", path="/models/d"))
     write_config(tmp_path)
-    a, c, alias, b = read_config(tmp_path).model_config_list.config
+    a, c, alias, b = read_config(tmp_path / "models.config").model_config_list.config
     assert (a.name, list(a.model_version_policy.specific.versions), dict(a.version_labels)) == ("a", [1], {"stable": 1})
     assert (c.name, c.base_path, alias.name, b.name) == ("c", "/other/c", "alias", "b")
     text = (tmp_path / "models.config").read_text() + "# a comment\n"

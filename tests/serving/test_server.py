@@ -412,8 +412,11 @@ def test_what_keeps_it_from_starting(versions, tmp_path):
     (tmp_path / "batching.config").write_text("max_batch_size { value: 0 }")
     with pytest.raises(RuntimeError, match="max_batch_size must be at least 1"):
         Server(tmp_path)
+    (tmp_path / "batching.config").write_text("pad_variable_length_inputs: true")
+    with pytest.raises(RuntimeError, match="pad_variable_length_inputs is not offered"):
+        Server(tmp_path)
     (tmp_path / "models.config").write_text("config")
-    with pytest.raises(RuntimeError, match="no text protocol buffer of ModelServerConfig"):
+    with pytest.raises(RuntimeError, match="does not parse as the ModelServerConfig"):
         Server(tmp_path, enable_batching=False)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from zoo.serving import behaviour, layout, native, rules, warmup
-from zoo.serving.batching import BATCHING_FILE, read_batching
+from zoo.serving.batching_config import BATCHING_FILE, read_batching
 from zoo.serving.model_card import card_problems
 from zoo.serving.models_config import is_version
 from zoo.serving.protos import op_def_pb2, saved_model_pb2
@@ -143,7 +143,7 @@ def _read_requests(path):
 def _batch_problems(path, requests):
     """Warm-up requests that the batching of the base directory refuses."""
     try:
-        limit = read_batching(path.resolve().parents[1] / BATCHING_FILE).max_batch_size.value
+        limit = read_batching(path.resolve().parents[1] / BATCHING_FILE).max_batch_size
     except (OSError, ValueError, IndexError):
         return []  # none, or said by layout.base_problems
     rows = [max((len(array) for array in inputs.values() if array.ndim), default=0) for _, inputs in requests]

@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from zoo.serving.batching import BATCHING_FILE, read_batching
+from zoo.serving.batching_config import BATCHING_FILE, read_batching
 from zoo.serving.models_config import (
     CONFIG_FILE,
     NAME,
@@ -14,9 +14,9 @@ from zoo.serving.models_config import (
     model_folders,
     read_config,
     versions,
+    wanted_versions,
 )
 from zoo.serving.protos import model_server_config_pb2
-from zoo.serving.server.configuration import wanted_versions
 
 
 def find_versions(folder):
@@ -162,7 +162,7 @@ def base_problems(base):
     if not (base / CONFIG_FILE).is_file():
         return [*problems, f"There is no {CONFIG_FILE}, so TF Serving does not start; zoo.serving.publish writes it."]
     try:
-        models = read_config(base).model_config_list.config
+        models = read_config(base / CONFIG_FILE).model_config_list.config
     except ValueError as error:
         return [*problems, f"TF Serving does not start: {error}"]
     for model in models:
@@ -231,7 +231,7 @@ def _entries(base):
     if not (base / CONFIG_FILE).is_file():
         empty = model_server_config_pb2.ModelConfig().model_version_policy
         return [(folder.name, folder, empty) for folder in find_models(base)]
-    models = read_config(base).model_config_list.config
+    models = read_config(base / CONFIG_FILE).model_config_list.config
     return [(model.name, folder_of(base, model), model.model_version_policy) for model in models]
 
 

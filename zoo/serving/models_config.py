@@ -14,11 +14,11 @@ NAME = re.compile(r"[A-Za-z0-9_]+")
 _HEADER = "# Kept up to date by zoo.serving.publish: policies, labels and other base paths stay, comments do not.\n"
 
 
-def read_config(base):
-    """Read `models.config` of a base directory.
+def read_config(path):
+    """Read a `models.config`.
 
     Args:
-        base: Model base directory, such as `exports`.
+        path: `Path` of the file.
 
     Returns:
         A `ModelServerConfig`; empty if there is no such file.
@@ -28,9 +28,9 @@ def read_config(base):
 
     Example:
 
-        [model.name for model in read_config("exports").model_config_list.config]
+        [model.name for model in read_config(Path("exports/models.config")).model_config_list.config]
     """
-    path, config = Path(base) / CONFIG_FILE, model_server_config_pb2.ModelServerConfig()
+    config = model_server_config_pb2.ModelServerConfig()
     if not path.is_file():
         return config
     try:
@@ -68,7 +68,7 @@ def write_config(base):
     base = Path(base)
     path = base / CONFIG_FILE
     with locked(base):
-        old = read_config(base)
+        old = read_config(path)
         config = model_server_config_pb2.ModelServerConfig()
         config.CopyFrom(old)
         models = config.model_config_list.config
@@ -118,6 +118,28 @@ def is_elsewhere(base, model):
         is_elsewhere(Path("exports"), model)
     """
     return not folder_of(base, model).is_relative_to(base.resolve())
+
+
+def wanted_versions(policy, numbers):
+    """Return the versions that a `ServableVersionPolicy` asks for, of those there are.
+
+    Args:
+        policy: `FileSystemStoragePathSourceConfig.ServableVersionPolicy`; empty means the latest one.
+        numbers: The numbers on disk.
+
+    Returns:
+        Set of numbers.
+
+    Example:
+
+        wanted_versions(model.model_version_policy, {1, 2, 3})  # {3}
+    """
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "all":
+        return set(numbers)
+    if choice == "specific":
+        return set(numbers) & set(policy.specific.versions)
+    return set(sorted(numbers)[-max(1, policy.latest.num_versions) :])
 
 
 def versions(folder):

@@ -16,7 +16,7 @@ from zoo.serving import warmup as warming
 from zoo.serving.atomic import already_exists, partial_folder, rename, write_text
 from zoo.serving.compare import TOLERANCE, difference
 from zoo.serving.model_card import CARD_FILE, check_card, fill_card
-from zoo.serving.models_config import NAME, read_config, versions, write_config
+from zoo.serving.models_config import CONFIG_FILE, NAME, read_config, versions, write_config
 from zoo.serving.tracing import describe, trace
 
 
@@ -84,7 +84,7 @@ def publish(model, base, name, *, card, warmup=None, tolerance=TOLERANCE):
     """
     if not NAME.fullmatch(name):
         raise ValueError(f"A model's name is made of letters, digits and _, such as wgan_gp. Received: {name!r}.")
-    read_config(base)  # one that does not parse is found before anything is written
+    read_config(Path(base) / CONFIG_FILE)  # one that does not parse is found before anything is written
     card = check_card(card)
     functions = trace(signatures := model.signatures())
     if warmup is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from grpc import StatusCode
 
-from zoo.serving import native, warmup
+from zoo.serving import models_config, native, warmup
 from zoo.serving.protos import get_model_status_pb2
 from zoo.serving.server import configuration
 from zoo.serving.server.errors import ServingError, invalid
@@ -178,7 +178,7 @@ class Models:
 
     async def _wanted(self, model):
         """`{number: folder}` that the model's policy asks for, or None if its folder cannot be read."""
-        folder = configuration.base_path(model, self._base)
+        folder = models_config.folder_of(self._base, model)
         try:
             found = await asyncio.to_thread(configuration.versions_on_disk, folder)
         except OSError as error:
@@ -192,7 +192,7 @@ class Models:
             )
             return {}
         self._said.pop(model.name, None)
-        return {number: found[number] for number in configuration.wanted_versions(model.model_version_policy, found)}
+        return {number: found[number] for number in models_config.wanted_versions(model.model_version_policy, found)}
 
     def _is_new(self, name, number, path):
         version = self._versions.get(name, {}).get(number)

@@ -8,6 +8,8 @@ import sys
 import uvloop
 from aiohttp import web
 
+from zoo.serving.batching_config import BATCHING_FILE, BatchingParameters, read_batching
+from zoo.serving.models_config import CONFIG_FILE, read_config
 from zoo.serving.server import configuration, logs
 from zoo.serving.server.core import Core
 from zoo.serving.server.errors import ServingError
@@ -16,7 +18,6 @@ from zoo.serving.server.metrics import Metrics
 from zoo.serving.server.models import Models
 from zoo.serving.server.rest_api import make_app
 
-CONFIG_FILE, BATCHING_FILE = "models.config", "batching.config"
 _log = logging.getLogger("zoo.serve")
 
 
@@ -87,8 +88,10 @@ class _Source:
 
     def read(self):
         """Return the `ModelServerConfig` of now."""
-        there = self._needed or self._path.exists()
-        self._last = configuration.read_models(self._path) if there else configuration.discover_models(self._base)
+        there = self._path.exists()
+        if self._needed and not there:
+            raise ValueError(f"There is no model config `{self._path}`.")
+        self._last = read_config(self._path) if there else configuration.discover_models(self._base)
         return self._last
 
     def read_if_changed(self):
@@ -117,8 +120,11 @@ def _batching(options):
         return None
     path = options.batching_parameters_file or options.exports / BATCHING_FILE
     if options.batching_parameters_file is None and not path.exists():
-        return configuration.BatchingParameters()
-    return configuration.read_batching(path)
+        return BatchingParameters()
+    parameters = read_batching(path)
+    if parameters.pad_variable_length_inputs:
+        raise ValueError(f"`{path}`: pad_variable_length_inputs is not offered by the development server.")
+    return parameters
 
 
 def _bind(server, host, port):
