@@ -16,6 +16,7 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["zoo", "zoo.*", "recipes"]),
     entry_points={"console_scripts": ["zoo = zoo.cli:main"]},
+    package_data={"zoo.serving.server": ["page/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.21,<2.22",
@@ -39,6 +40,7 @@ setup(
         "test": [
             "pytest>=8,<10",
             "pytest-xdist>=3.6,<4",
+            "playwright>=1.50,<2",
             "ruff>=0.14,<0.18",
             "POT>=0.9.5,<0.10",
             "jax>=0.10,<0.11",

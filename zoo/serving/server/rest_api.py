@@ -40,6 +40,7 @@ def make_app(core, max_bytes, log):
     app.router.add_static("/page/", PAGE)
     app.router.add_get(metrics.PATH, api.metrics)
     app.router.add_route("*", "/{path:.*}", api.answer)
+    app.on_response_prepare.append(_ask_again)
     return app
 
 
@@ -133,6 +134,12 @@ async def _answer_errors(request, handler):
     except Exception:
         _log.exception("a fault of the server", extra={"path": request.path[:200]})
         return _json(json_tensors.error_json("Internal error; the server's log says more"), 500)
+
+
+async def _ask_again(request, response):
+    """Let browsers ask whether a file of the page is still the same, which it is not after an upgrade of Zoo."""
+    if request.path == "/" or request.path.startswith("/page/"):
+        response.headers["Cache-Control"] = "no-cache"
 
 
 async def _here(function, *arguments):
