@@ -6,7 +6,8 @@
 Three generators with untrained weights are published into a temporary folder. The server runs in its own process; this
 one, which never imports TensorFlow, asks it, and runs the same exports by itself through the same C++ library.
 
-- latency: median of a request over gRPC and over REST, of one client, beside the same run in process; they take turns.
+- latency: median of a request over gRPC and over REST, of one client, beside the same run in process; they take turns,
+  a millisecond apart, since a core that slept is slow to wake for either. An empty request shows what gRPC costs alone.
 - batching: requests per second of 16 clients of one row each, with batching (exports/batching.config) and without.
 - first: the first request after loading, beside the median of the following ones.
 - load: 16 clients, gRPC and REST, all models, while a new version of each appears every five seconds.
@@ -18,6 +19,7 @@ import contextlib
 import functools
 import http.client
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -122,33 +124,37 @@ def seconds(function):
 def latency(exports, options):
     """Medians in milliseconds: (in process, gRPC, REST) of each model and batch."""
     print("\nLatency of one client, median in ms; in brackets: time / time in process, and what is added")
-    print(f"{'model':10}{'rows':>5}{'in process':>12}{'gRPC':>25}{'REST':>25}")
+    print(f"{'model':10}{'rows':>5}{'in process':>12}{'empty gRPC':>12}{'gRPC':>25}{'REST':>25}")
     with serve(exports) as server, Client(server.grpc) as client:
         rest = Rest(server.rest)
         for name, rows in [("points", 1), ("dcgan_28", 1), ("dcgan_28", 16), ("dcgan_64", 1), ("dcgan_64", 8)]:
             x = latents(rows)
             with SavedModel(exports / name / "1") as model:
                 ways = {
-                    "in process": lambda model=model, x=x: model.run("serving_default", latents=x),
-                    "gRPC": lambda name=name, x=x: client.predict(name, latents=x),
-                    "REST": lambda name=name, x=x: rest.predict(name, x),
+                    "in process": functools.partial(model.run, "serving_default", latents=x),
+                    "empty": functools.partial(client.status, name),
+                    "gRPC": functools.partial(client.predict, name, latents=x),
+                    "REST": functools.partial(rest.predict, name, x),
                 }
                 times = {way: [] for way in ways}
                 for _ in range(options.rounds):
                     for way, function in ways.items():
                         function()
-                        times[way] += [seconds(function) for _ in range(30)]
-            own, *others = (1e3 * statistics.median(values) for values in times.values())
+                        times[way] += [seconds(function) for _ in range(50) if time.sleep(0.001) is None]
+            own, empty, *others = (1e3 * statistics.median(values) for values in times.values())
             cells = "".join(f"{other:9.2f} ({other / own:5.2f}, {other - own:+5.2f})" for other in others)
-            print(f"{name:10}{rows:5}{own:12.2f}{cells}", flush=True)
+            print(f"{name:10}{rows:5}{own:12.2f}{empty:12.2f}{cells}", flush=True)
 
 
 def batching(exports, options):
     """Requests per second with and without batching."""
     print(
-        f"\nBatching: requests per second of {CLIENTS} clients of one row over gRPC, median of {options.rounds} rounds"
+        f"\nBatching: requests per second, {CLIENTS} clients of one row over gRPC, median of {options.rounds} rounds;"
     )
-    print(f"{'model':10}{'without':>10}{'with':>10}{'ratio':>8}{'min - max':>16}")
+    print(
+        f"in process: rows per second in batches of {CLIENTS} / in {CLIENTS} threads of one row, which bounds the ratio"
+    )
+    print(f"{'model':10}{'without':>10}{'with':>10}{'ratio':>8}{'min - max':>16}{'in process':>12}")
     with serve(exports, "--no-enable-batching") as plain:
         with serve(exports, "--batching-parameters-file", str(BATCHING)) as batched:
             for name in MODELS[1:]:
@@ -156,7 +162,24 @@ def batching(exports, options):
                 ratios = [fast / slow for slow, fast in rates]
                 slow, fast = (statistics.median(column) for column in zip(*rates, strict=True))
                 spread = f"{min(ratios):.2f} - {max(ratios):.2f}"
-                print(f"{name:10}{slow:10.0f}{fast:10.0f}{statistics.median(ratios):8.2f}{spread:>16}", flush=True)
+                bound = in_process_ratio(exports / name / "1")
+                print(f"{name:10}{slow:10.0f}{fast:10.0f}{statistics.median(ratios):8.2f}{spread:>16}{bound:12.2f}")
+
+
+def in_process_ratio(path, runs=200):
+    """How many times faster batches are than rows in threads, without a server; in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_in_process_ratio, (path, runs))
+
+
+def _in_process_ratio(path, runs):
+    with SavedModel(path) as model, concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
+        one, many = latents(1), latents(CLIENTS)
+        model.run("serving_default", latents=one)
+        model.run("serving_default", latents=many)
+        rows = seconds(lambda: list(pool.map(lambda _: model.run("serving_default", latents=one), range(runs))))
+        batches = seconds(lambda: [model.run("serving_default", latents=many) for _ in range(runs // CLIENTS)])
+        return rows / runs / (batches / (runs // CLIENTS * CLIENTS))
 
 
 def rate(server, name, duration=4.0):
@@ -187,26 +210,33 @@ def rate(server, name, duration=4.0):
 
 def first(exports, options):
     """The first request after loading, with and without warm-up requests in the export."""
-    print("\nFirst request after loading, ms; in brackets: time / median of the next 50")
+    print("\nFirst request to a version that was just loaded, ms; in brackets: time / median of the next 50")
     print(f"{'model':10}{'warmed up':>20}{'without warm-up':>20}")
     with tempfile.TemporaryDirectory() as folder:
         cold = Path(folder)
         for name in MODELS:
             shutil.copytree(exports / name, cold / name, ignore=shutil.ignore_patterns("tf_serving_warmup_requests"))
-        figures = {name: [first_requests(base, name, options.rounds) for base in (exports, cold)] for name in MODELS}
-    for name, pairs in figures.items():
-        print(f"{name:10}" + "".join(f"{1e3 * one:11.2f} ({one / usual:5.2f})" for one, usual in pairs), flush=True)
+        for name in MODELS:
+            pairs = [first_requests(base, name, options.rounds) for base in (exports, cold)]
+            print(f"{name:10}" + "".join(f"{1e3 * one:11.2f} ({one / usual:5.2f})" for one, usual in pairs), flush=True)
 
 
 def first_requests(base, name, rounds):
-    """Medians over servers that have just started: (first request, those after it), in seconds."""
+    """Medians over new versions that a running server loads: (first request, those after it), in seconds."""
     pairs = []
-    for _ in range(rounds):
-        with serve(base) as server, Client(server.grpc) as client:
-            client.wait(name)  # the connection is not what is timed
+    with tempfile.TemporaryDirectory() as folder:
+        versions = Path(folder) / name
+        shutil.copytree(base / name / "1", versions / "1")
+        with serve(Path(folder)) as server, Client(server.grpc) as client:
             ask = functools.partial(client.predict, name, latents=latents(1))
-            start = seconds(ask)
-            pairs.append((start, statistics.median(seconds(ask) for _ in range(50))))
+            ask()
+            for version in range(2, rounds + 2):
+                shutil.copytree(versions / "1", versions / f".{version}")
+                (versions / f".{version}").rename(versions / str(version))
+                while client.wait(name) != version:
+                    time.sleep(0.02)
+                start = seconds(ask)
+                pairs.append((start, statistics.median(seconds(ask) for _ in range(50))))
     return tuple(statistics.median(column) for column in zip(*pairs, strict=True))
 
 

@@ -14,13 +14,13 @@ _WRAPPED = {"max_batch_size": 1, "batch_timeout_micros": 2, "max_enqueued_batche
 
 @dataclass(frozen=True)
 class BatchingParameters:
-    """TF Serving's `BatchingParameters`, with its defaults.
+    """TF Serving's `BatchingParameters`, with its defaults, except that it has as many threads as cores.
 
     Attributes:
         max_batch_size: Most rows in one run.
         batch_timeout_micros: How long the first request of a batch may wait for company, in microseconds.
         max_enqueued_batches: Longest queue of a signature, in batches; beyond it requests are refused.
-        num_batch_threads: Batches that run at the same time.
+        num_batch_threads: Batches that run at the same time; each uses several cores.
         allowed_batch_sizes: Sizes that batches are padded to, in increasing order; the last is `max_batch_size`.
         pad_variable_length_inputs: Pad requests of different shapes into one batch; the development server cannot.
     """
@@ -28,7 +28,7 @@ class BatchingParameters:
     max_batch_size: int = 1000
     batch_timeout_micros: int = 0
     max_enqueued_batches: int = 10
-    num_batch_threads: int = os.cpu_count() or 1
+    num_batch_threads: int = max(1, (os.cpu_count() or 1) // 2)
     allowed_batch_sizes: tuple = ()
     pad_variable_length_inputs: bool = False
 

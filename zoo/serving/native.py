@@ -39,6 +39,7 @@ DTYPES = {
     23: "uint64",
 }
 CODES = {name: code for code, name in DTYPES.items()}
+NAMES = {np.dtype(name): name for name in DTYPES.values() if name not in ("string", "bfloat16")}
 _STRING_BYTES = 24  # sizeof(TF_TString)
 _DISABLE_XLA = "_ZN10tensorflow21DisableXlaCompilationEv"  # void tensorflow::DisableXlaCompilation()
 
@@ -441,7 +442,7 @@ def _check_input(signature, name, value, dtype, shape):
         array = value if isinstance(value, np.ndarray | np.generic) else np.asarray(value)
         if array is not value and array.dtype != object and np.can_cast(array.dtype, dtype, "same_kind"):
             array = _convert(signature, name, value, dtype)  # a list has no dtype of its own
-        if array.dtype != dtype:
+        if NAMES.get(array.dtype) != dtype:
             raise ValueError(
                 f"Input `{name}` of `{signature}` must be {dtype}. Received: {array.dtype}. "
                 f"Convert it with .astype({dtype!r})."
@@ -485,7 +486,7 @@ def _to_tensor(library, array):
             library.TF_StringCopy(start + index * _STRING_BYTES, item, len(item))
         return tensor
     array = np.ascontiguousarray(array)
-    tensor = library.TF_AllocateTensor(CODES[array.dtype.name], dimensions, array.ndim, array.nbytes)
+    tensor = library.TF_AllocateTensor(CODES[NAMES[array.dtype]], dimensions, array.ndim, array.nbytes)
     if array.nbytes:
         ctypes.memmove(library.TF_TensorData(tensor), array.ctypes.data, array.nbytes)
     return tensor

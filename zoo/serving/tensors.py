@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from zoo.serving.native import CODES, DTYPES, varint
+from zoo.serving.native import CODES, DTYPES, NAMES, varint
 
 # Where values stand that are not in `tensor_content`; smaller integers share `int_val`.
 _FIELDS = {
@@ -21,6 +21,7 @@ _FIELDS = {
 }
 _PARTS = {"complex64": "float32", "complex128": "float64"}  # complex numbers are sent as pairs
 # Fields whose packed values look on the wire as they do in memory: field number, then length-delimited.
+_MANY = 1000  # values; reading them one by one takes longer than writing the whole message again
 _AS_IN_MEMORY = {"float32": 5, "float64": 6, "complex64": 9, "bool": 11, "complex128": 12}
 
 
@@ -61,6 +62,8 @@ def to_array(proto, max_bytes=2**31):
             )
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
     values = getattr(proto, _FIELDS[dtype])
+    if dtype in _AS_IN_MEMORY and len(values) > _MANY:
+        values = _unpack(proto, dtype, len(values))
     return _fill(values, dtype, count).reshape(shape)
 
 
@@ -75,7 +78,7 @@ def fill_proto(proto, array):
 
         fill_proto(request.inputs["latents"], np.zeros((1, 128), "float32"))
     """
-    dtype = "string" if array.dtype == object else array.dtype.name
+    dtype = "string" if array.dtype == object else NAMES[array.dtype]
     proto.dtype = CODES[dtype]
     proto.tensor_shape.SetInParent()  # a scalar has a shape too
     for size in array.shape:
@@ -84,7 +87,20 @@ def fill_proto(proto, array):
         getattr(proto, _FIELDS[dtype]).extend(array.ravel().tolist())
     elif array.size:
         data = np.ascontiguousarray(array).tobytes()
-        proto.MergeFromString(bytes([_AS_IN_MEMORY[dtype] << 3 | 2]) + varint(len(data)) + data)
+        proto.MergeFromString(_head(dtype, len(data)) + data)
+
+
+def _unpack(proto, dtype, length):
+    """The values of a long field as an array, from the message's bytes: it ends in them, if no later field is set."""
+    size = length * np.dtype(_PARTS.get(dtype, dtype)).itemsize
+    data, head = proto.SerializeToString(), _head(dtype, size)
+    if data[-size - len(head) : -size] != head:
+        return getattr(proto, _FIELDS[dtype])
+    return np.frombuffer(data, _PARTS.get(dtype, dtype), length, len(data) - size)
+
+
+def _head(dtype, size):
+    return bytes([_AS_IN_MEMORY[dtype] << 3 | 2]) + varint(size)
 
 
 def _fill(values, dtype, count):
@@ -97,9 +113,11 @@ def _fill(values, dtype, count):
         array = np.zeros(count, dtype)
         array[: len(values)] = values[:count]
     else:
-        given = np.array(values)  # in the dtype of its field, which may be wider
-        if given.astype(dtype).astype(given.dtype).tobytes() != given.tobytes():
+        given = np.asarray(values)  # in the dtype of its field, which may be wider
+        if given.dtype != dtype and given.astype(dtype).astype(given.dtype).tobytes() != given.tobytes():
             raise ValueError(f"A tensor of dtype {dtype} has values beyond its range.")
+        if len(given) == count:
+            return given.astype(dtype, copy=False)
         array = np.zeros(count, dtype)
         array[: len(given)] = given[:count]
     if 0 < len(values) < count:

@@ -20,7 +20,7 @@ class Metrics:
 
     def __init__(self, loaded=lambda: 0):
         self._registry = prometheus_client.CollectorRegistry()
-        self._requests = _RequestCount()
+        self._requests, self._known = _RequestCount(), {}
         self._registry.register(self._requests)
         prometheus_client.ProcessCollector(registry=self._registry)
         histogram = self._histogram
@@ -35,11 +35,11 @@ class Metrics:
         """Count a request to a known model and the time it took; `entrypoint` is GRPC or REST."""
         self._requests.count(name, status)
         if status == "OK":
-            self._latency.labels(name, api, entrypoint).observe(1e6 * seconds)
+            self._child(self._latency, name, api, entrypoint).observe(1e6 * seconds)
 
     def observe_run(self, name, seconds):
         """Count the time that a request waited for its batch and ran."""
-        self._runtime.labels(name, "Predict", "TF1").observe(1e6 * seconds)
+        self._child(self._runtime, name, "Predict", "TF1").observe(1e6 * seconds)
 
     def observe_batch(self, rows, seconds):
         """Count a batch, and the time that its first request waited."""
@@ -49,6 +49,13 @@ class Metrics:
     def page(self):
         """Return the text that Prometheus reads, as bytes."""
         return prometheus_client.generate_latest(self._registry)
+
+    def _child(self, histogram, *labels):
+        """What `labels` gives, without its lock and checks at every request."""
+        key = histogram, labels
+        if key not in self._known:
+            self._known[key] = histogram.labels(*labels)
+        return self._known[key]
 
     def _histogram(self, name, unit, buckets, *labels):
         name = f":tensorflow:serving:{name}"
