@@ -28,6 +28,7 @@ def train(config):
         "Next:\n"
         f"  .venv/bin/tensorboard --logdir {config.out / 'logs'}\n"
         "  .venv/bin/python -m recipes.wgan_gp --data fashion_mnist --epochs 20\n"
+        f"  .venv/bin/zoo serve {Path(metrics['export']).parents[1]}    # then try it at http://localhost:8501\n"
         "  docker compose --project-directory exports up    # TF Serving; see exports/README.md"
     )
 

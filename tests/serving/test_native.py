@@ -171,12 +171,22 @@ try:
     model.run("sample", seed=[0])
 except RuntimeError as error:
     closed = str(error)
+model = SavedModel(sys.argv[1])
+with concurrent.futures.ThreadPoolExecutor(4) as pool:  # closing waits for what runs
+    running = [pool.submit(model.run, "serving_default", latents=large) for _ in range(8)]
+    while not any(run.running() for run in running):
+        pass
+    model.close()
+results = [run.exception() or run.result()["images"].shape for run in running]
+answered = sum(result == (100_000, 4, 4, 3) for result in results)
+refused = sum("is closed" in str(result) for result in results)
 before = peak()
 for _ in range(5):
     SavedModel(sys.argv[1]).run("sample", seed=[0])
-print(json.dumps([same, grown, peak() - before, closed]))
+print(json.dumps([same, grown, peak() - before, closed, answered, refused]))
 """
-    same, grown_by_runs, grown_by_loads, closed = script(code, export[0])
+    same, grown_by_runs, grown_by_loads, closed, answered, refused = script(code, export[0])
+    assert answered > 0 and answered + refused == 8
     assert same
     assert grown_by_runs < 40  # 30 leaked outputs would be 550 MiB, 30 leaked texts 60 MiB
     assert grown_by_loads < 40

@@ -14,6 +14,7 @@ import functools
 import importlib.util
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -141,6 +142,7 @@ class SavedModel:
     def __init__(self, path):
         """Load the version at `path`."""
         self._session = self._graph = None
+        self._running, self._changed = 0, threading.Condition()
         self.path = Path(path)
         if not (self.path / "saved_model.pb").is_file():
             raise FileNotFoundError(_describe_missing(self.path))
@@ -196,8 +198,24 @@ class SavedModel:
 
             model.predict("serving_default", {"latents": latents}, seconds=0.5)
         """
-        if self._session is None:
-            raise RuntimeError(f"The SavedModel `{self.path}` is closed. Run it inside its `with` block.")
+        with self._held() as session:
+            return self._predict(session, signature, inputs, outputs, seconds)
+
+    @contextlib.contextmanager
+    def _held(self):
+        """The session, which `close` leaves alone until it is no longer held."""
+        with self._changed:
+            if self._session is None:
+                raise RuntimeError(f"The SavedModel `{self.path}` is closed. Run it inside its `with` block.")
+            self._running += 1
+        try:
+            yield self._session
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def _predict(self, session, signature, inputs, outputs, seconds):
         if signature not in self.signatures:
             raise KeyError(f"No signature `{signature}` in `{self.path}`. It has: {_names(self.signatures)}.")
         arrays = self.check_inputs(signature, inputs)
@@ -212,7 +230,7 @@ class SavedModel:
                 tensors.append(_to_tensor(library, arrays[name]))
             with _status(library, f"Signature `{signature}` of `{self.path}` failed") as status:
                 library.TF_SessionRun(
-                    self._session,
+                    session,
                     options,
                     (_Output * len(feeds))(*feeds.values()),
                     (ctypes.c_void_p * len(feeds))(*tensors),
@@ -247,9 +265,11 @@ class SavedModel:
         return _check_inputs(signature, inputs, self.signatures[signature]["inputs"])
 
     def close(self):
-        """Free the session, its graph and its variables; a second call does nothing."""
-        session, self._session = self._session, None
-        graph, self._graph = self._graph, None
+        """Free the session, its graph and its variables when nothing runs any more; a second call does nothing."""
+        with self._changed:
+            session, self._session = self._session, None
+            self._changed.wait_for(lambda: not self._running)
+            graph, self._graph = self._graph, None
         if session is not None:
             with _status(self._library, f"`{self.path}` could not be closed") as status:
                 self._library.TF_CloseSession(session, status)
