@@ -6,6 +6,7 @@ import ctypes
 import functools
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,6 +74,8 @@ class Models:
         self._base, self._load = Path(base), load or load_version
         self._config, self._labels, self._versions, self._said = {}, {}, {}, {}
         self._changing = asyncio.Lock()
+        # One thread for loading and freeing: each thread has memory of its own, which would never be given back whole.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
 
     async def configure(self, config):
         """Serve what a `ModelServerConfig` lists, from now on; return when it is loaded.
@@ -155,6 +158,9 @@ class Models:
             self._config, self._labels = {}, {}
             await self._follow_disk()
 
+    def _aside(self, function, *arguments):
+        return asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
     async def _follow_disk(self):
         wanted = {name: await self._wanted(model) for name, model in self._config.items()}
         changed = False
@@ -205,7 +211,7 @@ class Models:
         version = self._versions.setdefault(name, {})[number] = Version(name, number, path, _stamp(path), State.LOADING)
         started = time.perf_counter()
         try:
-            version.model = await asyncio.to_thread(self._load, path)
+            version.model = await self._aside(self._load, path)
         except Exception as error:  # whatever it is, the other models are served on
             version.state, version.error = State.END, _load_error(error)
             _log.error("version failed to load", extra={"model": name, "version": number, "error": str(error)})
@@ -220,7 +226,7 @@ class Models:
             version.unused.clear()
             await version.unused.wait()
         model, version.model = version.model, None
-        await asyncio.to_thread(_free, model)
+        await self._aside(_free, model)
         version.state = State.END
         _log.info("version unloaded", extra={"model": version.name, "version": version.number})
         ended = [v.number for v in self._versions[version.name].values() if v.state == State.END]
