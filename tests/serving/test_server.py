@@ -407,8 +407,10 @@ def test_what_keeps_it_from_starting(versions, tmp_path):
         taken.listen()
         with pytest.raises(RuntimeError, match="is the port taken"):
             Server(tmp_path, port=taken.getsockname()[1])
-        with pytest.raises(RuntimeError, match="address already in use"):
+        with pytest.raises(RuntimeError, match="Choose another with --rest-api-port"):
             Server(tmp_path, rest_api_port=taken.getsockname()[1])
+    with Server(tmp_path) as other, pytest.raises(RuntimeError, match="Choose another with --port"):
+        Server(tmp_path, port=int(other.grpc.partition(":")[2]))
     (tmp_path / "batching.config").write_text("max_batch_size { value: 0 }")
     with pytest.raises(RuntimeError, match="max_batch_size must be at least 1"):
         Server(tmp_path)

@@ -31,7 +31,11 @@ def make_server(core, max_bytes, log):
         max_bytes: Longest message received.
         log: Called with name, status and seconds of each request, and "GRPC".
     """
-    options = [("grpc.max_receive_message_length", max_bytes), ("grpc.max_send_message_length", -1)]
+    options = [
+        ("grpc.max_receive_message_length", max_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),  # else a second server would take half of the requests to the same port
+    ]
     server = grpc.aio.server(options=options)
     prediction, model = PredictionService(core, max_bytes, log), ModelService(core)
     services = prediction_service_pb2.DESCRIPTOR, model_service_pb2.DESCRIPTOR

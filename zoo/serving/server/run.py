@@ -56,7 +56,10 @@ async def _serve(options):
     runner = web.AppRunner(make_app(core, max_bytes, log), access_log=None, shutdown_timeout=options.grace_seconds)
     await runner.setup()
     site = web.TCPSite(runner, options.host, options.rest_api_port)
-    await site.start()
+    try:
+        await site.start()
+    except OSError as error:
+        raise ValueError(_taken(options.host, options.rest_api_port, "--rest-api-port", error.strerror)) from None
     await server.start()
     rest_port = runner.addresses[0][1]
     _log.info(
@@ -133,8 +136,12 @@ def _bind(server, host, port):
     except RuntimeError:
         bound = 0
     if not bound:
-        raise ValueError(f"Cannot listen on {host}:{port}; is the port taken? Choose another with --port.")
+        raise ValueError(_taken(host, port, "--port", "gRPC gives no reason"))
     return bound
+
+
+def _taken(host, port, option, reason):
+    return f"Cannot listen on {host}:{port} ({reason}); is the port taken? Choose another with {option}."
 
 
 def _request_log(models, metrics, log_all):
