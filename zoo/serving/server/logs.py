@@ -19,10 +19,19 @@ class _Formatter(logging.Formatter):
         if record.exc_info:
             kind, error, _ = record.exc_info
             event["error"] = f"{kind.__name__}: {error}"
+            event["traceback"] = self.formatException(record.exc_info)
         if self._as_json:
             return json.dumps(event, default=str)
         moment, level, text = event.pop("time"), event.pop("level"), event.pop("event")
-        return f"{moment} {level:7} {text}" + "".join(f"  {key}={value}" for key, value in event.items())
+        trace = event.pop("traceback", "")
+        pairs = "".join(f"  {key}={_on_one_line(value)}" for key, value in event.items())
+        return f"{moment} {level:7} {text}{pairs}" + (f"\n{trace}" if trace else "")
+
+
+def _on_one_line(value):
+    """A value as text; what a client sent cannot begin a line of its own."""
+    text = str(value)
+    return text if text.isprintable() else repr(text)
 
 
 def configure(log_format):

@@ -60,18 +60,17 @@ class Models:
 
     Args:
         base: Base directory.
-        load: Makes a loaded, warmed-up model from a version's folder; runs in a thread.
 
     Example:
 
         models = Models(Path("exports"))
-        await models.configure(read_models(Path("exports/models.config")))
+        await models.configure(read_config(Path("exports/models.config")))
         with models.use("wgan_gp") as version:
             version.model.run("sample", seed=[0])
     """
 
-    def __init__(self, base, load=None):
-        self._base, self._load = Path(base), load or load_version
+    def __init__(self, base):
+        self._base = Path(base)
         self._config, self._labels, self._versions, self._said = {}, {}, {}, {}
         self._changing = asyncio.Lock()
         # One thread for loading and freeing: each thread has memory of its own, which would never be given back whole.
@@ -211,7 +210,7 @@ class Models:
         version = self._versions.setdefault(name, {})[number] = Version(name, number, path, _stamp(path), State.LOADING)
         started = time.perf_counter()
         try:
-            version.model = await self._aside(self._load, path)
+            version.model = await self._aside(load_version, path)
         except Exception as error:  # whatever it is, the other models are served on
             version.state, version.error = State.END, _load_error(error)
             _log.error("version failed to load", extra={"model": name, "version": number, "error": str(error)})
