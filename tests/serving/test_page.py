@@ -5,10 +5,8 @@ import io
 import json
 import os
 import re
-import select
 import shutil
 import subprocess
-import sys
 import time
 import urllib.request
 from types import SimpleNamespace
@@ -19,6 +17,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.serving.servers import Server
 from zoo.serving import publish
 from zoo.serving.model_card import CARD_FILE
 
@@ -82,44 +81,10 @@ def exports(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(exports):
-    """The address of a server in a process of its own, which starts while the model is published."""
-    code = """
-import sys
-from pathlib import Path
-from zoo.serving.server.options import Options
-from zoo.serving.server.run import main
-main(Options(Path(sys.argv[1]), port=0, rest_api_port=0, file_system_poll_wait_seconds=0.1, log_format="json"))
-"""
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
-    process = subprocess.Popen([sys.executable, "-c", code, exports], env=environment, stderr=subprocess.PIPE)
-    try:
-        publish(tiny(), exports, "tiny", card={"data": "noise", "command": "pytest <b>", "figures": {"fid": 0.5}})
-        address = _ready(process)["rest"]
-        deadline = time.monotonic() + 30
-        while not _models(address):
-            assert time.monotonic() < deadline, "The published model was not loaded."
-            time.sleep(0.02)
-        yield address
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def _ready(process):
-    said, deadline = b"", time.monotonic() + 60
-    while select.select([process.stderr], [], [], max(0, deadline - time.monotonic()))[0]:
-        said += os.read(process.stderr.fileno(), 65536)
-        for line in said.splitlines():
-            if b'"ready' in line and line.endswith(b"}"):
-                return json.loads(line)
-        if process.poll() is not None:
-            break
-    raise AssertionError(f"The server did not get ready: {said.decode()}")
-
-
-def _models(address):
-    with urllib.request.urlopen(f"{address}/page/models", timeout=10) as answer:
-        return json.load(answer)
+    """The address of a server in a process of its own."""
+    publish(tiny(), exports, "tiny", card={"data": "noise", "command": "pytest <b>", "figures": {"fid": 0.5}})
+    with Server(exports) as server:
+        yield f"http://{server.rest}"
 
 
 @pytest.fixture(scope="module")

@@ -65,12 +65,12 @@ class Batcher:
             TensorFlowError, ValueError: The batch failed, for all its requests.
             TimeoutError: It took too long.
         """
-        now, rows = time.monotonic(), _count_rows(inputs)
-        self._check_size(rows)
+        now, rows, most = time.monotonic(), _count_rows(inputs), self._parameters.max_batch_size
+        if rows > most:
+            raise invalid(f"Task size {rows} is larger than maximum input batch size {most}")
         shapes = tuple((name, array.dtype.str, array.shape[1:]) for name, array in sorted(inputs.items()))
         queue = self._queues.setdefault((model, signature, outputs, shapes), collections.deque())
-        limit = self._parameters.max_enqueued_batches * self._parameters.max_batch_size
-        if sum(task.rows for task in queue) + rows > limit:
+        if sum(task.rows for task in queue) + rows > self._parameters.max_enqueued_batches * most:
             message = "The batch scheduling queue to which this task was submitted is full"
             raise ServingError(StatusCode.UNAVAILABLE, message)
         task = _Task(inputs, rows, now + seconds, now, asyncio.get_running_loop().create_future())
@@ -90,11 +90,6 @@ class Batcher:
     def close(self):
         """Let the threads end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _check_size(self, rows):
-        most = self._parameters.max_batch_size
-        if rows > most:
-            raise invalid(f"Task size {rows} is larger than maximum input batch size {most}")
 
     def _start_what_is_due(self):
         self._awake = False
