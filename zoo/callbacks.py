@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import pictures
-from zoo.serving.atomic import write_text
+from zoo.files import replacing, write_text
 
 
 class SampleGrid(keras.callbacks.Callback):
@@ -258,16 +258,13 @@ def save_weights(model, path):
     Raises:
         OSError: If they cannot be written; the older file is kept, and nothing half written stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name("writing-" + path.name)
     # Adam keeps two numbers besides each weight; a file that is there tells better.
     size = path.stat().st_size if path.exists() else 3 * 4 * model.count_params()
     try:
-        reserve(new, size)
-        model.save_weights(new, overwrite=True)
-        os.replace(new, path)
+        with replacing(path) as beside:
+            reserve(beside, size)
+            model.save_weights(beside, overwrite=True)
     except OSError as error:
-        new.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
         kept = "The earlier one is kept." if path.exists() else "There is no earlier one."
         raise OSError(

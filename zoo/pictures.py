@@ -1,9 +1,8 @@
 """Pictures of samples and figures of runs: arrays of pixels, written as PNG files in one move."""
 
-import os
-from pathlib import Path
-
 import numpy as np
+
+from zoo.files import replacing
 
 
 def draw(examples, reference=None):
@@ -80,11 +79,8 @@ def save(picture, path):
     """
     from PIL import Image
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name("writing-" + path.name)
-    Image.fromarray(picture).save(new, format="PNG")
-    os.replace(new, path)
+    with replacing(path) as beside:
+        Image.fromarray(picture).save(beside, format="PNG")
 
 
 def _figure(width, height):

@@ -21,6 +21,7 @@ from zoo.data.decode import fit_picture, shrink, size_and_kind
 from zoo.data.folder import EXTENSIONS
 from zoo.data.source import Source
 from zoo.data.splits import SPLITS, held_out
+from zoo.files import write_text
 from zoo.tfrecord import TFRecordFile
 
 IMAGE_KEYS = ("image", "image/encoded")
@@ -479,9 +480,7 @@ def _write_names(names, path):
         if path.read_text(encoding="utf-8") != text:
             raise FileExistsError(f"{path} holds other names of classes, and is kept. Give another folder.")
         return
-    new = path.with_name("writing-" + path.name)
-    new.write_text(text, encoding="utf-8")
-    os.replace(new, path)
+    write_text(path, text)
 
 
 def _write_shards(source, prefix, shard_bytes, paths):

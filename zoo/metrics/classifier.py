@@ -1,18 +1,17 @@
 """The small convolutional classifier behind the default feature extractor: network, training, cache file."""
 
 import concurrent.futures
-import contextlib
 import hashlib
-import os
+import io
 import re
 import sys
 import time
-import uuid
 import warnings
 import zipfile
 
 import numpy as np
 
+from zoo.files import write_bytes
 from zoo.metrics.checks import MetricWarning
 
 # Raise it whenever the network or its training changes: it is part of every cache key and every label.
@@ -155,12 +154,10 @@ def cache_name(images, labels, name, seed, epochs):
 
 def save_weights(path, weights):
     """Writes the weights beside `path` and renames: no interruption leaves half a file under that name."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    content = io.BytesIO()
+    np.savez(content, **{f"weight_{index}": weight for index, weight in enumerate(weights)})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            np.savez(file, **{f"weight_{index}": weight for index, weight in enumerate(weights)})
-        os.replace(temporary, path)
+        write_bytes(path, content.getvalue())
     except OSError as error:
         warnings.warn(
             f"The feature classifier could not be saved: {error}. It is used without a cache and will be "
@@ -168,9 +165,6 @@ def save_weights(path, weights):
             MetricWarning,
             stacklevel=3,
         )
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def load_weights(path, shapes):

@@ -5,7 +5,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from zoo.runs.folder import read_json, save_model, write_json
+from zoo.files import replacing
+from zoo.runs.folder import read_json, write_json
 
 
 def finish(name, config, folder, model, evaluate, steps):
@@ -19,7 +20,8 @@ def finish(name, config, folder, model, evaluate, steps):
     examples = model.generate(2500 if not evaluate.train.is_images else 64, seed=0)
     reference = None if evaluate.train.is_images else evaluate.train.examples(2500, seed=0)
     pictures.save(pictures.draw(examples, reference), folder / "figures" / "samples.png")
-    save_model(model, folder / "model.keras")
+    with replacing(folder / "model.keras") as beside:
+        model.save(beside, overwrite=True)
     if config.exports:
         from zoo.serving.saved_model import publish
 

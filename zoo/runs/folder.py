@@ -5,13 +5,12 @@ checkpoints/  logs/ (TensorBoard)  samples/  figures/
 """
 
 import json
-import os
 import platform
 from dataclasses import asdict
 from pathlib import Path
 
+from zoo.files import write_text
 from zoo.runs.config import FREE_OPTIONS
-from zoo.serving.atomic import write_text
 
 
 def open_folder(name, config):
@@ -79,16 +78,8 @@ def restore(model, checkpoint):
         ) from error
 
 
-def save_model(model, path):
-    """Writes a `.keras` file beside an older one, then in its place."""
-    new = path.with_name("writing-" + path.name)
-    model.save(new, overwrite=True)
-    os.replace(new, path)
-
-
 def write_json(path, content):
     """Writes a JSON file beside an older one, then in its place; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(content, indent=2, default=str) + "\n")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from zoo.serving.atomic import locked, write_text
+from zoo.files import locked, write_text
 from zoo.serving.protos import model_server_config_pb2
 
 CONFIG_FILE = "models.config"

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from zoo.files import already_exists, partial_folder, rename, write_text
 from zoo.serving import isolated
 from zoo.serving import warmup as warming
-from zoo.serving.atomic import already_exists, partial_folder, rename, write_text
 from zoo.serving.compare import TOLERANCE, difference
 from zoo.serving.model_card import CARD_FILE, check_card, fill_card
 from zoo.serving.models_config import CONFIG_FILE, NAME, read_config, versions, write_config

@@ -93,21 +93,55 @@ def already_exists(path):
     return FileExistsError(f"`{path}` exists, and an export is never overwritten. Choose another path or remove it.")
 
 
-def write_text(path, text):
-    """Replace a text file in one step.
+@contextlib.contextmanager
+def replacing(path):
+    """Give a path beside `path` to write to, which takes its place in one move when the block ends.
+
+    An error in the block leaves `path` as it was, and nothing beside it. What a killed process leaves behind is
+    overwritten by the next. One writer at a time.
 
     Args:
-        path: File to write.
+        path: File to write; its folder is made.
+
+    Returns:
+        A context manager whose value is the path to write to, with the same ending.
+
+    Example:
+
+        with replacing(Path("runs/demo/model.keras")) as beside:
+            model.save(beside)
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"writing-{path.name}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    """Replace a text file in one step, safely on disk before it appears; any number of writers.
+
+    Args:
+        path: File to write; its folder is made.
         text: Its new content.
 
     Example:
 
         write_text(Path("exports/models.config"), "model_config_list {}")
     """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path, content):
+    """Replace a file in one step, as `write_text` does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
     try:
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(partial, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
