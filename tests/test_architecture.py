@@ -19,7 +19,7 @@ ALLOWED = {
     "losses": set(),
     "training": {"checks", "random", "serving"},
     "networks": {"checks"},
-    "models": {"checks", "random", "losses", "networks", "training"},
+    "models": {"checks", "losses", "networks", "training"},
     "data": {"checks", "files", "tfrecord"},
     "metrics": {"files"},
     "serving": {"files", "tfrecord"},
@@ -66,7 +66,7 @@ def test_public_names_load_and_unknown_ones_list_what_there_is():
 
     for name in zoo.__all__:
         assert callable(getattr(zoo, name))
-    with pytest.raises(AttributeError, match="It offers: GAN, Recompute, WGAN, WGANGP"):
+    with pytest.raises(AttributeError, match="It offers: .*GAN, .*WGANGP, dcgan_critic"):
         _ = zoo.CycleGANN
 
 

@@ -1,5 +1,7 @@
 """Random draws, minimisation and checks that all models share."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,12 @@ import tensorflow as tf
 
 from zoo import GAN, dcgan_discriminator, dcgan_generator, mlp_critic, mlp_generator, random
 from zoo.training import GlobalBatch, minimize, update_each
+
+
+def one_weight():
+    """The least network that `minimize` can move, and its only weight, 1."""
+    weight = keras.Variable(1.0)
+    return SimpleNamespace(trainable_variables=[weight]), weight
 
 
 def test_numbers_are_standard_and_the_same_under_xla():
@@ -49,22 +57,22 @@ def test_replicas_hold_the_rows_of_one_draw(two_replicas):
 
 def test_minimize_takes_one_step_of_gradient_descent():
     """The mean of w * x over x = 1, 2, 3 has the gradient 2; SGD with 0.1 moves w from 1 to 0.8."""
-    weight = keras.Variable(1.0)
+    network, weight = one_weight()
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build([weight])
     terms = minimize(
-        lambda x: {"loss": weight * x}, (tf.constant([1.0, 2, 3]),), [weight], optimizer, GlobalBatch(3, 0, 0)
+        lambda x: {"loss": weight * x}, (tf.constant([1.0, 2, 3]),), network, optimizer, GlobalBatch(3, 0, 0)
     )
     np.testing.assert_allclose(weight, 0.8, rtol=1e-6)
     np.testing.assert_array_equal(terms["loss"], 2)
 
 
 def test_minimize_refuses_terms_that_do_not_depend_on_the_variables():
-    weight = keras.Variable(1.0)
+    network, weight = one_weight()
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build([weight])
     with pytest.raises(ValueError, match=r"None of the terms \['loss'\] depends on the 1 variables"):
-        minimize(lambda: {"loss": tf.ones(3)}, (), [weight], optimizer, GlobalBatch(3, 0, 0))
+        minimize(lambda: {"loss": tf.ones(3)}, (), network, optimizer, GlobalBatch(3, 0, 0))
 
 
 def test_update_each_reads_its_sources():
@@ -76,7 +84,7 @@ def test_update_each_reads_its_sources():
 def one_update(strategy, optimizer, values):
     """A weight of 1 after one step on the mean of weight * x, and the optimizer; replica r gets the rows values[r]."""
     with strategy.scope():
-        weight = keras.Variable(1.0)
+        network, weight = one_weight()
         optimizer = optimizer()
         optimizer.build([weight])
 
@@ -85,7 +93,7 @@ def one_update(strategy, optimizer, values):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         rows = tf.gather(tf.constant(values), replica)
         batch = GlobalBatch(rows.shape[0], 0, 0)
-        minimize(lambda x: {"loss": weight.value * x}, (rows,), [weight], optimizer, batch)
+        minimize(lambda x: {"loss": weight.value * x}, (rows,), network, optimizer, batch)
 
     strategy.run(step) if isinstance(strategy, tf.distribute.MirroredStrategy) else step()
     return float(weight.numpy()), optimizer
@@ -114,14 +122,14 @@ def test_an_overflow_on_the_second_replica_stops_the_update_on_both(options, two
 @pytest.mark.parametrize("compiled", [False, True])
 def test_micro_batches_add_up_to_the_gradient_of_all_rows(num_parts, compiled):
     """Seven rows in parts that do not divide them: the gradient of the mean of w * x over 1 to 7 is 4."""
-    weight = keras.Variable(1.0)
+    network, weight = one_weight()
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build([weight])
 
     @tf.function(jit_compile=compiled)
     def step(rows):
         batch = GlobalBatch(rows.shape[0] or tf.shape(rows)[0], 0, 0, micro_batches=num_parts)
-        return minimize(lambda x: {"loss": weight.value * x}, (rows,), [weight], optimizer, batch)
+        return minimize(lambda x: {"loss": weight.value * x}, (rows,), network, optimizer, batch)
 
     rows = tf.range(1.0, 8.0)
     np.testing.assert_allclose(step(rows)["loss"], 4, rtol=1e-6)

@@ -63,36 +63,57 @@ def check_examples(examples, shape):
         )
 
 
-def check_pair(generator, judge, judge_name):
-    """Checks that a generator maps latents to what a discriminator or critic takes, and that it answers a score.
+def check_network(name, network):
+    """Checks that a network has its shapes already.
 
     Args:
-        generator: Built `keras.Model` from (batch, latent_dim).
-        judge: Built `keras.Model` from examples to scores.
-        judge_name: What messages call it, such as "critic".
+        name: What messages call it, such as "critic".
+        network: `keras.Model`.
 
     Raises:
-        ValueError: If the shapes do not fit, or a network has no fixed shapes yet.
+        ValueError: If it has no fixed input and output shape.
     """
-    for name, network in (("generator", generator), (judge_name, judge)):
-        if not hasattr(network, "input_shape") or not hasattr(network, "output_shape"):
-            raise ValueError(
-                f"The {name} has no fixed input and output shape. Expected a functional or sequential `keras.Model` "
-                f"that starts with `keras.Input(...)`. Received: {network!r}."
-            )
+    if not hasattr(network, "input_shape") or not hasattr(network, "output_shape"):
+        raise ValueError(
+            f"The {name} has no fixed input and output shape. Expected a functional or sequential `keras.Model` "
+            f"that starts with `keras.Input(...)`. Received: {network!r}."
+        )
+
+
+def check_generator(generator):
+    """Checks that a generator takes latents (batch, latent_dim).
+
+    Raises:
+        ValueError: If it takes something else, or has no fixed shapes yet.
+    """
+    check_network("generator", generator)
     if len(generator.input_shape) != 2 or generator.input_shape[1] is None:
         raise ValueError(
             "The generator must take latents of shape (batch, latent_dim). "
             f"Received: input shape {generator.input_shape}. Start it with `keras.Input((latent_dim,))`."
         )
+
+
+def check_judge(name, judge, generator):
+    """Checks that a discriminator or critic takes what a generator gives, and answers a score.
+
+    Args:
+        name: What messages call it, such as "critic".
+        judge: Built `keras.Model` from examples to scores.
+        generator: Built `keras.Model` from latents to examples.
+
+    Raises:
+        ValueError: If the shapes do not fit, or the judge has no fixed shapes yet.
+    """
+    check_network(name, judge)
     if generator.output_shape[1:] != judge.input_shape[1:]:
         raise ValueError(
-            f"The generator's output must be the {judge_name}'s input. Received: output shape "
+            f"The generator's output must be the {name}'s input. Received: output shape "
             f"{generator.output_shape}, input shape {judge.input_shape}. Build both for the same example shape."
         )
     if judge.output_shape[-1] != 1:
         raise ValueError(
-            f"The {judge_name} must end in one value per example (or per patch): shape (batch, ..., 1). "
+            f"The {name} must end in one value per example (or per patch): shape (batch, ..., 1). "
             f"Received: output shape {judge.output_shape}. End it with `Dense(1)` and no activation."
         )
 

@@ -2,16 +2,15 @@
 
 import keras
 
-from zoo.checks import check_choice, check_pair, check_positive
+from zoo.checks import check_choice, check_judge, check_positive
 from zoo.losses.adversarial import discriminator_cross_entropy, minimax_generator, non_saturating_generator
-from zoo.models import sampling
-from zoo.training import TrainStepModel, minimize, update_average
+from zoo.training import LatentModel, minimize, shares
 
 GENERATOR_LOSSES = {"non_saturating": non_saturating_generator, "minimax": minimax_generator}
 
 
 @keras.saving.register_keras_serializable("zoo")
-class GAN(TrainStepModel):
+class GAN(LatentModel):
     """Generator and discriminator in a two-player game (Goodfellow et al. 2014, algorithm 1).
 
     The discriminator maximises log D(x) + log(1 - D(G(z))); the generator minimises -log D(G(z)), or with
@@ -54,31 +53,16 @@ class GAN(TrainStepModel):
         seed=0,
         **kwargs,
     ):
-        super().__init__(seed=seed, **kwargs)
-        check_pair(generator, discriminator, "discriminator")
+        super().__init__(generator, generator_ema=generator_ema, seed=seed, **kwargs)
+        check_judge("discriminator", discriminator, generator)
         check_choice("generator_loss", generator_loss, GENERATOR_LOSSES)
         check_positive("discriminator_steps", discriminator_steps)
-        self.generator, self.discriminator = generator, discriminator
+        self.discriminator, self.discriminator_steps = discriminator, discriminator_steps
         self.generator_loss = generator_loss
-        self.discriminator_steps = discriminator_steps
-        self.generator_ema = generator_ema
-        self.sampler = sampling.averaged(generator, generator_ema)
-        self.example_shape = discriminator.input_shape[1:]
 
-    def compile(self, discriminator_optimizer=None, generator_optimizer=None, **execution):
-        """Sets the optimizers; the default for both is DCGAN's Adam(2e-4, beta_1=0.5).
-
-        Args:
-            discriminator_optimizer: Keras optimizer or its name.
-            generator_optimizer: Keras optimizer or its name.
-            **execution: Options of `TrainStepModel.compile_optimizers`: `jit_compile`, `steps_per_execution`,
-                `gradient_accumulation_steps`, `run_eagerly`.
-        """
-        optimizers = {
-            "discriminator_optimizer": discriminator_optimizer or keras.optimizers.Adam(2e-4, beta_1=0.5),
-            "generator_optimizer": generator_optimizer or keras.optimizers.Adam(2e-4, beta_1=0.5),
-        }
-        self.compile_optimizers(optimizers, **execution)
+    def default_optimizer(self):
+        """DCGAN's (section 4)."""
+        return keras.optimizers.Adam(2e-4, beta_1=0.5)
 
     def discriminator_objective(self, examples, latents):
         """-log D(x) - log(1 - D(G(z))) per example."""
@@ -94,35 +78,12 @@ class GAN(TrainStepModel):
     def train_step(self, examples):
         """`discriminator_steps` discriminator updates, then one of the generator."""
         batch = self.open_batch(examples)
-        latent_shape = self.generator.input_shape[1:]
-        for update, real in enumerate(sampling.shares(examples, self.discriminator_steps, self.example_shape)):
-            latents = batch.normal("discriminator", latent_shape, update)
+        for update, real in enumerate(shares(examples, self.discriminator_steps, self.example_shape)):
+            inputs = (real, self.latents(batch, "discriminator", update))
             discriminator = minimize(
-                self.discriminator_objective,
-                (real, latents),
-                self.discriminator.trainable_variables,
-                self.discriminator_optimizer,
-                batch,
+                self.discriminator_objective, inputs, self.discriminator, self.discriminator_optimizer, batch
             )
-        generator = minimize(
-            self.generator_objective,
-            (batch.normal("generator", latent_shape),),
-            self.generator.trainable_variables,
-            self.generator_optimizer,
-            batch,
-        )
-        if self.generator_ema is not None:
-            update_average(self.sampler, self.generator, self.generator_ema, self.step)
+        inputs = (self.latents(batch, "generator"),)
+        generator = minimize(self.generator_objective, inputs, self.generator, self.generator_optimizer, batch)
+        self.update_sampler()
         return self.track(batch, **discriminator, **generator)
-
-    def call(self, latents, training=False):
-        """Examples (batch, *example_shape) from latents (batch, latent_dim)."""
-        return self.sampler(latents, training=training)
-
-    def generate(self, num_samples, seed=0):
-        """Samples as a float32 array (num_samples, *example_shape); the same seed gives the same samples."""
-        return sampling.generate(self.sampler, num_samples, seed)
-
-    def signatures(self):
-        """What is served: `serving_default` from latents, `sample` from one int64 seed per row."""
-        return sampling.signatures(self.sampler)

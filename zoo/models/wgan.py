@@ -3,14 +3,13 @@
 import keras
 from keras import ops
 
-from zoo.checks import check_pair, check_positive
+from zoo.checks import check_judge, check_positive
 from zoo.losses.adversarial import wasserstein_critic, wasserstein_generator
-from zoo.models import sampling
-from zoo.training import TrainFunction, TrainStepModel, minimize, update_average, update_each, whole_number
+from zoo.training import LatentModel, TrainFunction, minimize, shares, update_each, whole_number
 
 
 @keras.saving.register_keras_serializable("zoo")
-class WGAN(TrainStepModel):
+class WGAN(LatentModel):
     """Generator and critic, the critic kept Lipschitz by clipping its weights (Arjovsky et al. 2017, algorithm 1).
 
     The critic minimises f(G(z)) - f(x), so that -`critic_loss` estimates a multiple of the Wasserstein-1 distance;
@@ -54,38 +53,27 @@ class WGAN(TrainStepModel):
         seed=0,
         **kwargs,
     ):
-        super().__init__(seed=seed, **kwargs)
-        check_pair(generator, critic, "critic")
+        super().__init__(generator, generator_ema=generator_ema, seed=seed, **kwargs)
+        check_judge("critic", critic, generator)
         check_positive("critic_steps", critic_steps)
         if clip <= 0:
             raise ValueError(f"`clip` must be above 0, such as 0.01. Received: {clip}.")
-        self.generator, self.critic = generator, critic
-        self.critic_steps = critic_steps
+        self.critic, self.critic_steps = critic, critic_steps
         self.clip = clip
         self.long_critic_phases = long_critic_phases
-        self.generator_ema = generator_ema
-        self.sampler = sampling.averaged(generator, generator_ema)
-        self.example_shape = critic.input_shape[1:]
 
-    def compile(self, critic_optimizer=None, generator_optimizer=None, **execution):
-        """Sets the optimizers; the default for both is the paper's RMSprop(5e-5).
+    def default_optimizer(self):
+        """The paper's (algorithm 1)."""
+        return keras.optimizers.RMSprop(5e-5)
 
-        Args:
-            critic_optimizer: Keras optimizer or its name.
-            generator_optimizer: Keras optimizer or its name.
-            **execution: Options of `TrainStepModel.compile_optimizers`: `jit_compile`, `steps_per_execution`,
-                `gradient_accumulation_steps`, `run_eagerly`.
-        """
-        if self.long_critic_phases and execution.get("steps_per_execution", 1) != 1:
+    def compile(self, *optimizers, **options):
+        """`TrainStepModel.compile`; `long_critic_phases` need `steps_per_execution=1`."""
+        if self.long_critic_phases and options.get("steps_per_execution", 1) != 1:
             raise ValueError(
                 "`long_critic_phases` chooses between two train functions step by step and needs "
-                f"`steps_per_execution=1`. Received: {execution['steps_per_execution']}."
+                f"`steps_per_execution=1`. Received: {options['steps_per_execution']}."
             )
-        optimizers = {
-            "critic_optimizer": critic_optimizer or keras.optimizers.RMSprop(5e-5),
-            "generator_optimizer": generator_optimizer or keras.optimizers.RMSprop(5e-5),
-        }
-        self.compile_optimizers(optimizers, **execution)
+        super().compile(*optimizers, **options)
 
     def critic_objective(self, examples, latents):
         """f(G(z)) - f(x) per example."""
@@ -100,29 +88,17 @@ class WGAN(TrainStepModel):
     def train_step(self, examples):
         """`critic_steps` critic updates, each followed by clipping, then one of the generator."""
         batch = self.open_batch(examples)
-        terms = self.train_critic(examples, batch)
-        terms |= minimize(
-            self.generator_objective,
-            (batch.normal("generator", self.generator.input_shape[1:]),),
-            self.generator.trainable_variables,
-            self.generator_optimizer,
-            batch,
-        )
-        if self.generator_ema is not None:
-            update_average(self.sampler, self.generator, self.generator_ema, self.step)
-        return self.track(batch, **terms)
+        critic = self.train_critic(examples, batch)
+        inputs = (self.latents(batch, "generator"),)
+        generator = minimize(self.generator_objective, inputs, self.generator, self.generator_optimizer, batch)
+        self.update_sampler()
+        return self.track(batch, **critic, **generator)
 
     def train_critic(self, examples, batch):
         """`critic_steps` critic updates; returns the terms of the last."""
-        for update, real in enumerate(sampling.shares(examples, self.critic_steps, self.example_shape)):
-            latents = batch.normal("critic", self.generator.input_shape[1:], update)
-            terms = minimize(
-                self.critic_objective,
-                (real, latents),
-                self.critic.trainable_variables,
-                self.critic_optimizer,
-                batch,
-            )
+        for update, real in enumerate(shares(examples, self.critic_steps, self.example_shape)):
+            inputs = (real, self.latents(batch, "critic", update))
+            terms = minimize(self.critic_objective, inputs, self.critic, self.critic_optimizer, batch)
             update_each(lambda weight: ops.clip(weight, -self.clip, self.clip), self.critic.trainable_variables)
         return terms
 
@@ -151,15 +127,3 @@ class WGAN(TrainStepModel):
         steps_before = generator_updates + phases_before * (steps_of_phase - 1)
         in_phase = generator_updates < 25 or generator_updates % 500 == 0
         return self.steps_taken - steps_before >= (steps_of_phase - 1 if in_phase else 0)
-
-    def call(self, latents, training=False):
-        """Examples (batch, *example_shape) from latents (batch, latent_dim)."""
-        return self.sampler(latents, training=training)
-
-    def generate(self, num_samples, seed=0):
-        """Samples as a float32 array (num_samples, *example_shape); the same seed gives the same samples."""
-        return sampling.generate(self.sampler, num_samples, seed)
-
-    def signatures(self):
-        """What is served: `serving_default` from latents, `sample` from one int64 seed per row."""
-        return sampling.signatures(self.sampler)

@@ -4,14 +4,13 @@ from functools import partial
 
 import keras
 
-from zoo.checks import check_pair, check_positive
+from zoo.checks import check_judge, check_positive
 from zoo.losses.adversarial import gradient_penalty, wasserstein_critic, wasserstein_generator
-from zoo.models import sampling
-from zoo.training import TrainStepModel, minimize, update_average
+from zoo.training import LatentModel, minimize, shares
 
 
 @keras.saving.register_keras_serializable("zoo")
-class WGANGP(TrainStepModel):
+class WGANGP(LatentModel):
     """Generator and critic, the critic kept Lipschitz by a penalty on its gradient (Gulrajani et al. 2017).
 
     The critic minimises f(G(z)) - f(x) + lambda (|grad f(x^)| - 1)^2 with x^ uniform on the lines between real and
@@ -55,33 +54,18 @@ class WGANGP(TrainStepModel):
         seed=0,
         **kwargs,
     ):
-        super().__init__(seed=seed, **kwargs)
-        check_pair(generator, critic, "critic")
-        check_no_batch_norm(critic)
+        super().__init__(generator, generator_ema=generator_ema, seed=seed, **kwargs)
+        check_judge("critic", critic, generator)
+        _check_no_batch_norm(critic)
         check_positive("critic_steps", critic_steps)
         if gradient_penalty_weight < 0:
             raise ValueError(f"`gradient_penalty_weight` must not be negative. Received: {gradient_penalty_weight}.")
-        self.generator, self.critic = generator, critic
-        self.critic_steps = critic_steps
+        self.critic, self.critic_steps = critic, critic_steps
         self.gradient_penalty_weight = gradient_penalty_weight
-        self.generator_ema = generator_ema
-        self.sampler = sampling.averaged(generator, generator_ema)
-        self.example_shape = critic.input_shape[1:]
 
-    def compile(self, critic_optimizer=None, generator_optimizer=None, **execution):
-        """Sets the optimizers; the default for both is the paper's Adam(1e-4, beta_1=0, beta_2=0.9).
-
-        Args:
-            critic_optimizer: Keras optimizer or its name.
-            generator_optimizer: Keras optimizer or its name.
-            **execution: Options of `TrainStepModel.compile_optimizers`: `jit_compile`, `steps_per_execution`,
-                `gradient_accumulation_steps`, `run_eagerly`.
-        """
-        optimizers = {
-            "critic_optimizer": critic_optimizer or keras.optimizers.Adam(1e-4, beta_1=0.0, beta_2=0.9),
-            "generator_optimizer": generator_optimizer or keras.optimizers.Adam(1e-4, beta_1=0.0, beta_2=0.9),
-        }
-        self.compile_optimizers(optimizers, **execution)
+    def default_optimizer(self):
+        """The paper's (algorithm 1)."""
+        return keras.optimizers.Adam(1e-4, beta_1=0.0, beta_2=0.9)
 
     def critic_objective(self, examples, latents, mix):
         """f(G(z)) - f(x) and the weighted penalty, per example."""
@@ -101,42 +85,16 @@ class WGANGP(TrainStepModel):
     def train_step(self, examples):
         """`critic_steps` critic updates, then one of the generator."""
         batch = self.open_batch(examples)
-        latent_shape = self.generator.input_shape[1:]
-        for update, real in enumerate(sampling.shares(examples, self.critic_steps, self.example_shape)):
-            latents = batch.normal("critic", latent_shape, update)
-            mix = batch.uniform("mix", update=update)
-            critic = minimize(
-                self.critic_objective,
-                (real, latents, mix),
-                self.critic.trainable_variables,
-                self.critic_optimizer,
-                batch,
-            )
-        generator = minimize(
-            self.generator_objective,
-            (batch.normal("generator", latent_shape),),
-            self.generator.trainable_variables,
-            self.generator_optimizer,
-            batch,
-        )
-        if self.generator_ema is not None:
-            update_average(self.sampler, self.generator, self.generator_ema, self.step)
+        for update, real in enumerate(shares(examples, self.critic_steps, self.example_shape)):
+            inputs = (real, self.latents(batch, "critic", update), batch.uniform("mix", update=update))
+            critic = minimize(self.critic_objective, inputs, self.critic, self.critic_optimizer, batch)
+        inputs = (self.latents(batch, "generator"),)
+        generator = minimize(self.generator_objective, inputs, self.generator, self.generator_optimizer, batch)
+        self.update_sampler()
         return self.track(batch, **critic, **generator)
 
-    def call(self, latents, training=False):
-        """Examples (batch, *example_shape) from latents (batch, latent_dim)."""
-        return self.sampler(latents, training=training)
 
-    def generate(self, num_samples, seed=0):
-        """Samples as a float32 array (num_samples, *example_shape); the same seed gives the same samples."""
-        return sampling.generate(self.sampler, num_samples, seed)
-
-    def signatures(self):
-        """What is served: `serving_default` from latents, `sample` from one int64 seed per row."""
-        return sampling.signatures(self.sampler)
-
-
-def check_no_batch_norm(network):
+def _check_no_batch_norm(network):
     """Refuses batch normalisation, also in nested networks, for a critic under a gradient penalty."""
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -146,4 +104,4 @@ def check_no_batch_norm(network):
                 "Use layer normalisation, as `dcgan_critic` does."
             )
         if isinstance(layer, keras.Model):
-            check_no_batch_norm(layer)
+            _check_no_batch_norm(layer)

@@ -4,7 +4,7 @@ A train step reads
 
     batch = self.open_batch(images)
     latents = batch.normal("generator", (latent_dim,))
-    terms = minimize(self.generator_objective, (latents,), network.trainable_variables, optimizer, batch)
+    terms = minimize(self.generator_objective, (latents,), self.generator, self.generator_optimizer, batch)
     return self.track(batch, **terms)
 
 and gives the same weights on one replica and on many, in one run and in an interrupted one, in one piece and in
@@ -13,6 +13,7 @@ micro-batches, with and without XLA.
 
 from zoo.training.batch import GlobalBatch
 from zoo.training.guard import StopOnNonFinite
+from zoo.training.latents import LatentModel, shares
 from zoo.training.loop import TrainFunction
 from zoo.training.model import TrainStepModel, whole_number
 from zoo.training.updates import minimize, update_average, update_each
@@ -26,6 +27,7 @@ from zoo.training.workers import (
 
 __all__ = [
     "GlobalBatch",
+    "LatentModel",
     "StopOnNonFinite",
     "TrainFunction",
     "TrainStepModel",
@@ -35,6 +37,7 @@ __all__ = [
     "minimize",
     "num_workers",
     "share_weights",
+    "shares",
     "update_average",
     "update_each",
     "whole_number",

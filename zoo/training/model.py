@@ -18,12 +18,13 @@ class TrainStepModel(keras.Model):
 
     It gives a subclass a running `Mean` for each name in its `terms`, optimizers that are saved and restored, a
     configuration made of its constructor's arguments, and input checks. A subclass keeps every constructor
-    argument as an attribute of the same name, names its optimizers in `optimizer_networks`, and defines
-    `train_step`, `signatures` and `call`.
+    argument as an attribute of the same name, says in `optimizer_networks` which optimizer moves which network, and
+    defines `default_optimizer`, `train_step`, `signatures` and `call`.
     """
 
     terms = ()
     optimizer_networks = {}
+    example_shape = None
 
     def __init__(self, *, seed=0, **kwargs):
         super().__init__(**kwargs)
@@ -82,29 +83,37 @@ class TrainStepModel(keras.Model):
                 tracker.update_state(terms[tracker.name], sample_weight=batch.num_rows)
         return {tracker.name: tracker.result() for tracker in self.trackers}
 
-    def compile_optimizers(
+    def compile(
         self,
-        optimizers,
-        *,
+        *optimizers,
         run_eagerly=False,
         steps_per_execution=1,
         jit_compile=False,
         gradient_accumulation_steps=1,
+        **named_optimizers,
     ):
-        """Compiles with one optimizer for each entry of `optimizer_networks`, built and kept as attributes.
+        """Sets one optimizer for each entry of `optimizer_networks`, and how a step is executed.
 
         Args:
-            optimizers: {attribute name: optimizer, its name or its configuration}.
+            *optimizers: Keras optimizers or their names, in the order of `optimizer_networks`; for those that are
+                left out, or None, the paper's (`default_optimizer`).
             run_eagerly: As in `keras.Model.compile`.
             steps_per_execution: Steps between two looks of the callbacks, at least 1.
             jit_compile: Whether XLA compiles the step; on several replicas, the gradients within it.
             gradient_accumulation_steps: Parts in which each gradient is computed, one after the other, at least 1.
                 The update is the same, in less memory.
+            **named_optimizers: The same by their names in `optimizer_networks`, such as `generator_optimizer`.
 
         Raises:
-            ValueError: If an option is out of range, an optimizer accumulates gradients itself, or a network whose
-                batch normalisation is synchronised over replicas is to be compiled or to accumulate.
+            ValueError: If an option is unknown or out of range, an optimizer accumulates gradients itself or is given
+                to two networks, or a network whose batch normalisation is synchronised over replicas is to be
+                compiled or to accumulate.
+
+        Example:
+            model.compile()
+            model.compile("adam", generator_optimizer=keras.optimizers.Adam(1e-4), jit_compile=True)
         """
+        optimizers = self._named_optimizers(optimizers, named_optimizers)
         check_positive("steps_per_execution", steps_per_execution)
         check_positive("gradient_accumulation_steps", gradient_accumulation_steps)
         self._execution = {
@@ -124,12 +133,31 @@ class TrainStepModel(keras.Model):
             network = getattr(self, attribute)
             if self.distribute_strategy.num_replicas_in_sync > 1 and (jit_compile or gradient_accumulation_steps > 1):
                 _check_not_synchronised(attribute, network)
-            optimizer = keras.optimizers.get(optimizers[name])
+            optimizer = optimizers[name]
             _check_accumulates_nothing(name, optimizer)
             if network.compute_dtype == "float16" and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
             optimizer.build(network.trainable_variables)
             setattr(self, name, optimizer)
+
+    def _named_optimizers(self, ordered, named):
+        """{name: Keras optimizer} for each of `optimizer_networks`, from what `compile` was given."""
+        names = list(self.optimizer_networks)
+        unknown = sorted({*named} - {*names} | {*named} & {*names[: len(ordered)]})
+        if unknown or len(ordered) > len(names):
+            raise ValueError(
+                f"`compile` takes one optimizer each for {', '.join(names)}, and how a step is executed; losses and "
+                f"metrics are part of the model. Received: {len(ordered)} optimizers by position, and by name "
+                f"{', '.join(named) or 'none'}."
+            )
+        given = {**dict.fromkeys(names), **dict(zip(names, ordered, strict=False)), **named}
+        chosen = {name: keras.optimizers.get(one or self.default_optimizer()) for name, one in given.items()}
+        if len({id(one) for one in chosen.values()}) < len(chosen):
+            raise ValueError(
+                "Each network needs an optimizer of its own, since an optimizer keeps slots for the weights that it "
+                f"moves. Received: one object for two of {', '.join(names)}. Make one for each."
+            )
+        return chosen
 
     def make_train_function(self, force=False):
         """The function that `fit` calls, made once for each `compile`."""

@@ -6,8 +6,8 @@ import tensorflow as tf
 from keras import ops
 
 
-def minimize(objective, inputs, variables, optimizer, batch):
-    """One update of `variables` that lowers the sum of the terms of `objective`, over the rows of all replicas.
+def minimize(objective, inputs, network, optimizer, batch):
+    """One update of `network` that lowers the sum of the terms of `objective`, over the rows of all replicas.
 
     The gradient is the sum over micro-batches, one after the other, if the model was compiled with
     `gradient_accumulation_steps`: the same update in less memory.
@@ -16,7 +16,7 @@ def minimize(objective, inputs, variables, optimizer, batch):
         objective: Function of `inputs` that returns {name: (rows,) tensor of weighted values}, each row's value
             made of that row only. Anything that differs between rows comes through `inputs`.
         inputs: Tuple of tensors (rows, ...).
-        variables: The variables to move; no others are watched.
+        network: `keras.Model` whose `trainable_variables` move; no others are watched.
         optimizer: Built Keras optimizer; scales the loss if it is a `LossScaleOptimizer`.
         batch: `GlobalBatch` over which the terms are averaged.
 
@@ -24,8 +24,9 @@ def minimize(objective, inputs, variables, optimizer, batch):
         {name: mean of the term over this replica's rows, float32 scalar}.
 
     Raises:
-        ValueError: If no term depends on `variables`.
+        ValueError: If no term depends on the network.
     """
+    variables = network.trainable_variables
     values = [variable.value for variable in variables]
     scale = optimizer.scale_loss(1.0)
     connected = [False] * len(values)

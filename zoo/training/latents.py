@@ -1,4 +1,4 @@
-"""What every model that maps latents to examples offers: seeded samples, and signatures that serve them."""
+"""Models whose generator maps latents to examples: their average, their samples, and what they serve."""
 
 import keras
 import numpy as np
@@ -6,6 +6,51 @@ import tensorflow as tf
 from keras import ops
 
 from zoo import random
+from zoo.checks import check_generator, check_positive
+from zoo.training.model import TrainStepModel
+from zoo.training.updates import update_average
+
+
+class LatentModel(TrainStepModel):
+    """Base of models whose generator maps latents to examples, which is all that `generate` and `export` need.
+
+    Args:
+        generator: `keras.Model` from latents (batch, latent_dim) to examples.
+        generator_ema: Decay of a moving average of the generator, in [0, 1), which is then `sampler`, what is sampled
+            and exported; None for the generator itself.
+        seed: Seed of all random draws in training, a whole number.
+
+    Raises:
+        ValueError: If the generator takes no latents, or the decay is out of range.
+    """
+
+    def __init__(self, generator, *, generator_ema=None, seed=0, **kwargs):
+        super().__init__(seed=seed, **kwargs)
+        check_generator(generator)
+        self.generator, self.generator_ema = generator, generator_ema
+        self.sampler = averaged(generator, generator_ema)
+        self.example_shape = generator.output_shape[1:]
+
+    def latents(self, batch, stream, update=0):
+        """Standard normal latents (rows, latent_dim) of a `GlobalBatch`, as its `normal` draws them."""
+        return batch.normal(stream, self.generator.input_shape[1:], update)
+
+    def update_sampler(self):
+        """Moves the average that is sampled towards the generator, where there is one."""
+        if self.generator_ema is not None:
+            update_average(self.sampler, self.generator, self.generator_ema, self.step)
+
+    def call(self, latents, training=False):
+        """Examples (batch, *example_shape) from latents (batch, latent_dim)."""
+        return self.sampler(latents, training=training)
+
+    def generate(self, num_samples, seed=0):
+        """Samples as a float32 array (num_samples, *example_shape); the same seed gives the same samples."""
+        return generate(self.sampler, num_samples, seed)
+
+    def signatures(self):
+        """What is served: `serving_default` from latents, `sample` from one int64 seed per row."""
+        return signatures(self.sampler)
 
 
 def shares(examples, num_updates, example_shape):
@@ -83,8 +128,7 @@ def generate(network, num_samples, seed=0, batch_size=256):
     Returns:
         float32 array (num_samples, *example_shape).
     """
-    if num_samples < 1:
-        raise ValueError(f"`num_samples` must be at least 1. Received: {num_samples}.")
+    check_positive("num_samples", num_samples)
     latent_dim = network.input_shape[1]
     keys = np.stack([np.full(num_samples, seed, "int64"), np.arange(num_samples, dtype="int64")], axis=1)
     latents = _compiled_latents_of(tf.constant(keys), latent_dim)
