@@ -49,6 +49,9 @@ def minimize(objective, inputs, network, optimizer, batch):
     compute = gradients_of
     if batch.micro_batches > 1:
         compute = partial(_accumulate, gradients_of, num_parts=batch.micro_batches, num_rows=batch.num_rows)
+        # A call of its own: inlined, TensorFlow 2.21's dependency optimizer forgets that the loop reads the weights
+        # before they are updated.
+        compute = tf.function(compute, autograph=False, experimental_attributes={"_noinline": True})
     if batch.compile_gradients:
         compute = tf.function(compute, jit_compile=True, autograph=False)
     gradients, sums = compute(*inputs)
