@@ -35,8 +35,8 @@ import grpc
 import numpy as np
 
 from zoo.serving import Client, SavedModel
-from zoo.serving.protos import predict_pb2
-from zoo.serving.tensors import fill_proto
+from zoo.serving.formats.protos import predict_pb2
+from zoo.serving.formats.tensors import fill_proto
 
 ROOT = Path(__file__).parents[1]
 BATCHING = ROOT / "exports" / "batching.config"

@@ -3,24 +3,25 @@
 The same command again resumes, or repeats the end of a finished run.
 """
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 from recipes import wgan_gp
 from zoo import runs
-from zoo.serving import native
 
 OUT = Path("runs") / "demo"
 
 
 def train(config):
-    """Trains by the WGAN-GP recipe, then samples from the export in a process without Zoo, Keras and TensorFlow."""
+    """Trains by the WGAN-GP recipe, then samples from the export in a process without Keras and Python TensorFlow."""
     metrics = wgan_gp.train(config)
     pictures = config.out / "samples.png"
-    print("\nSampling from the export in a new process that imports neither zoo nor keras:", flush=True)
-    command = [native.__file__, metrics["export"], "--signature", "sample", "--seeds", "64", "--png", str(pictures)]
-    subprocess.run([sys.executable, *command], check=True)
+    print("\nSampling from the export in a new process that imports neither Keras nor Python TensorFlow:", flush=True)
+    command = ["-m", "zoo.cli", "predict", metrics["export"], "--signature", "sample"]
+    inputs = json.dumps({"seed": list(range(64))})
+    subprocess.run([sys.executable, *command, "--inputs", inputs, "--png", str(pictures)], check=True)
     print(
         f"\nSamples from the export: {pictures}\n"
         f"Samples and losses of the training: {config.out / 'figures'}\n"

@@ -221,8 +221,8 @@ def test_files_keep_weights_slots_and_options_and_go_on_to_the_bit(row, tmp_path
 
 
 def test_export_equals_memory_in_a_loader_without_python(row, tmp_path):
-    from zoo.serving import conformance
-    from zoo.serving.isolated import run_native
+    from zoo.serving.checking import conformance
+    from zoo.serving.loader.isolated import run_native
 
     model = row.build()
     model.compile()
@@ -253,7 +253,7 @@ def served(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_server_answers_what_the_export_gives(name, served):
-    from zoo.serving.protocol import check_server
+    from zoo.serving.checking.protocol import check_server
 
     base, server = served
     problems = check_server(base / name, server.grpc, server.rest)

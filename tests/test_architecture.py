@@ -23,42 +23,83 @@ ALLOWED = {
     "data": {"checks", "files", "tfrecord"},
     "metrics": {"files"},
     "serving": {"files", "tfrecord"},
-    "cli": {"serving"},
-    "pictures": {"files", "serving"},
+    "cli": {"pictures", "serving"},
+    "pictures": {"files"},
     "callbacks": {"files", "pictures"},
     "evaluation": {"metrics"},
     "runs": {"checks", "data", "callbacks", "evaluation", "files", "pictures", "serving", "training"},
 }
+# The same within `serving`; publishing holds exports to the rules of checking, and alone imports TensorFlow.
+ALLOWED_IN_SERVING = {
+    "formats": set(),
+    "loader": {"formats"},
+    "client": {"formats"},
+    "checking": {"formats", "loader", "client"},
+    "publishing": {"formats", "loader", "checking"},
+    "server": {"formats", "loader"},
+}
+ROOMS = [("zoo", room, allowed) for room, allowed in ALLOWED.items()]
+ROOMS += [("zoo.serving", room, allowed) for room, allowed in ALLOWED_IN_SERVING.items()]
 
 
-def rooms_imported(path):
-    rooms = set()
+def modules_imported(path):
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "zoo":
-            rooms |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("zoo."):
-            rooms.add(node.module.split(".")[1])
+        if isinstance(node, ast.ImportFrom):
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            rooms |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("zoo.")}
-    return rooms
+            modules |= {alias.name for alias in node.names}
+    return modules
 
 
-def test_every_room_is_named():
-    rooms = {path.stem for path in (ROOT / "zoo").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    assert rooms - {"__init__"} == set(ALLOWED)
+def files_of(package, room):
+    folder = ROOT.joinpath(*package.split("."), room)
+    return sorted(folder.glob("**/*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
 
 
-@pytest.mark.parametrize("room", ALLOWED)
-def test_imports_point_one_way(room):
-    folder = ROOT / "zoo" / room
-    for path in sorted(folder.glob("**/*.py")) if folder.is_dir() else [folder.with_suffix(".py")]:
-        assert rooms_imported(path) <= ALLOWED[room] | {room}, path
+@pytest.mark.parametrize(("package", "table"), [("zoo", ALLOWED), ("zoo.serving", ALLOWED_IN_SERVING)])
+def test_every_room_is_named(package, table):
+    folder = ROOT.joinpath(*package.split("."))
+    rooms = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert rooms - {"__init__"} == set(table)
 
 
-@pytest.mark.parametrize("statement", ["import zoo", "import zoo.data", "import zoo.metrics", "import zoo.runs"])
+@pytest.mark.parametrize(("package", "room", "allowed"), ROOMS)
+def test_imports_point_one_way(package, room, allowed):
+    for path in files_of(package, room):
+        inside = [name.removeprefix(f"{package}.") for name in modules_imported(path) if name.startswith(f"{package}.")]
+        assert {name.partition(".")[0] for name in inside} <= allowed | {room}, path
+
+
+@pytest.mark.parametrize("room", sorted(set(ALLOWED_IN_SERVING) - {"publishing"}))
+def test_only_publishing_imports_tensorflow_in_serving(room):
+    for path in files_of("zoo.serving", room):
+        bare = {name.split(".")[0] for name in modules_imported(path)} & {"tensorflow", "keras"}
+        assert not bare or path.name == "protos.py", path  # which imports it as a folder
+
+
+PUBLIC = "Client, RequestError, SavedModel, check, check_all, run_native"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *("import zoo", "import zoo.data", "import zoo.metrics", "import zoo.runs", "import zoo.cli"),
+        *("import zoo.pictures", f"from zoo.serving import {PUBLIC}"),
+    ],
+)
 def test_import_brings_no_tensorflow(statement):
-    code = f"{statement}; import sys; assert not {{'tensorflow', 'keras'}} & set(sys.modules)"
+    code = f"{statement}; import sys; assert not {{'tensorflow', 'keras', 'matplotlib'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_public_names_of_serving_load_and_unknown_ones_list_what_there_is():
+    from zoo import serving
+
+    assert serving.__all__ == sorted([*PUBLIC.split(", "), "publish", "write"])
+    assert all(callable(getattr(serving, name)) for name in serving.__all__)
+    with pytest.raises(AttributeError, match="It has: Client, .*, write"):
+        _ = serving.Klient
 
 
 def test_public_names_load_and_unknown_ones_list_what_there_is():

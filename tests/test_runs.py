@@ -67,7 +67,7 @@ def finished(tmp_path_factory):
 
 @pytest.mark.parametrize("recipe", [gan, wgan, wgan_gp])
 def test_recipe_on_images_ends_in_a_served_model(recipe, tmp_path, capsys):
-    from zoo.serving import conformance
+    from zoo.serving.checking import conformance
 
     options = ["--data", "digits", "--filters", "4", "--epochs", "1", "--exports", str(tmp_path / "exports")]
     run(recipe, tmp_path / "run", *options)

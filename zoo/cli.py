@@ -10,8 +10,11 @@ from typing import Annotated, Union
 
 import tyro
 
-from zoo.serving import conformance, layout, native, protocol, rest
-from zoo.serving.model_card import load_card
+from zoo.serving.checking import conformance, protocol
+from zoo.serving.formats.folders import find_all, find_versions, is_a_version
+from zoo.serving.formats.json_tensors import from_json, to_json
+from zoo.serving.formats.model_card import load_card
+from zoo.serving.loader.native import SavedModel
 from zoo.serving.server.options import Options
 
 
@@ -61,7 +64,7 @@ def list_exports(options):
     if not options.exports.is_dir():
         raise FileNotFoundError(f"There is no folder `{options.exports}`. Give a model base directory.")
     rows = [("model", "version", "signatures", "figures")]
-    for version in conformance.find_all(options.exports):
+    for version in find_all(options.exports):
         rows.append((version.resolve().parent.name, version.name, *_describe(version)))
     if len(rows) == 1:
         print(f"There is no version in `{options.exports}`.")
@@ -109,19 +112,19 @@ def predict(options):
     """
     inputs = _read_inputs(options.inputs)
     path = options.path
-    if path.is_dir() and not layout.is_a_version(path) and layout.find_versions(path):
-        path = layout.find_versions(path)[-1]
-    with native.SavedModel(path) as model:
+    if path.is_dir() and not is_a_version(path) and find_versions(path):
+        path = find_versions(path)[-1]
+    with SavedModel(path) as model:
         outputs = model.predict(options.signature, inputs)
     if options.png is None:
         print(json.dumps({key: _readable(key, array) for key, array in outputs.items()}))
         return 0
-    from zoo.serving.drawing import draw
+    from zoo import pictures  # Pillow, which the other commands do without
 
     samples = outputs.get("images", outputs.get("points"))
     if samples is None:
         raise ValueError(f"Only `images` and `points` can be drawn. Received: {', '.join(sorted(outputs))}.")
-    draw(samples).save(options.png)
+    pictures.save(pictures.draw(samples), options.png)
     print(f"Wrote {options.png}: {len(samples)} samples of signature {options.signature} of {path}.")
     return 0
 
@@ -190,15 +193,15 @@ def _read_inputs(text):
         raise ValueError(f"--inputs must be a JSON object, such as '{{\"seed\": [0, 1]}}'. {error}.") from None
     if not isinstance(inputs, dict):
         raise ValueError(f"--inputs must be a JSON object of inputs. Received: {type(inputs).__name__}.")
-    return {key: rest.from_json(value) for key, value in inputs.items()}
+    return {key: from_json(value) for key, value in inputs.items()}
 
 
 def _readable(key, array):
     """Text as text, other bytes as {"b64": ...}."""
     try:
-        return rest.to_json(array, encode=key.endswith("_bytes"))
+        return to_json(array, encode=key.endswith("_bytes"))
     except UnicodeDecodeError:
-        return rest.to_json(array)
+        return to_json(array)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def finish(name, config, folder, model, evaluate, steps):
     with replacing(folder / "model.keras") as beside:
         model.save(beside, overwrite=True)
     if config.exports:
-        from zoo.serving.saved_model import publish
+        from zoo.serving import publish
 
         published = previous.get("export")
         if published and previous.get("steps") == steps and Path(published).exists():

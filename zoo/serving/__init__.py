@@ -5,12 +5,12 @@ import importlib
 _HOMES = {
     "Client": "client",
     "RequestError": "client",
-    "SavedModel": "native",
-    "check": "conformance",
-    "check_all": "conformance",
-    "publish": "saved_model",
-    "run_native": "isolated",
-    "write": "saved_model",
+    "SavedModel": "loader.native",
+    "check": "checking.conformance",
+    "check_all": "checking.conformance",
+    "publish": "publishing.saved_model",
+    "run_native": "loader.isolated",
+    "write": "publishing.saved_model",
 }
 
 __all__ = sorted(_HOMES)

@@ -5,18 +5,38 @@ import time
 import grpc
 import numpy as np
 
-from zoo.serving.native import describe_signatures
-from zoo.serving.protos import (
+from zoo.serving.formats.dtypes import to_bytes
+from zoo.serving.formats.protos import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
 )
-from zoo.serving.tensors import fill_proto, to_array
+from zoo.serving.formats.signatures import describe_signatures
+from zoo.serving.formats.tensors import fill_proto, to_array
 
-_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]  # images are large
 _State = get_model_status_pb2.ModelVersionStatus.State
+
+
+def connect(target, *options):
+    """Return a gRPC channel without limits of size, since images are large, and the services of TF Serving on it.
+
+    Args:
+        target: "host:port" of gRPC.
+        *options: More options of the channel, `(name, value)`.
+
+    Returns:
+        `(channel, PredictionServiceStub, ModelServiceStub)`; the connection is made at the first request.
+
+    Example:
+
+        channel, predictions, models = connect("localhost:8500")
+    """
+    sizes = ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)
+    channel = grpc.insecure_channel(target, options=[*sizes, *options])
+    predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    return channel, predictions, model_service_pb2_grpc.ModelServiceStub(channel)
 
 
 class RequestError(RuntimeError):
@@ -46,9 +66,7 @@ class Client:
 
     def __init__(self, target="localhost:8500", *, seconds=30.0):
         self._target, self._seconds, self._described = target, seconds, {}
-        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
-        self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self._channel, self._predictions, self._models = connect(target)
 
     def predict(self, model, signature="serving_default", /, *, version=None, label=None, outputs=(), **inputs):
         """Run a signature.
@@ -167,12 +185,7 @@ class Client:
             dtype, _ = self._described[key].get(signature, {"inputs": {}})["inputs"].get(name, (None, None))
             value = np.array(value, dtype=object if dtype == "string" else dtype)
         value = np.asarray(value)
-        if value.dtype.kind not in "OUS":
-            return value
-        flat = [item.encode() if isinstance(item, str) else item for item in value.ravel().tolist()]
-        result = np.empty(len(flat), dtype=object)
-        result[:] = flat
-        return result.reshape(value.shape)
+        return to_bytes(value) if value.dtype.kind in "OUS" else value
 
 
 def _fill_spec(spec, model, version, label):

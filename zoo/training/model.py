@@ -247,7 +247,7 @@ class TrainStepModel(keras.Model):
         Raises:
             FileExistsError: If `filepath` exists.
         """
-        from zoo.serving import saved_model
+        from zoo.serving.publishing import saved_model
 
         saved_model.write(self.signatures(), filepath, track=[self])
 

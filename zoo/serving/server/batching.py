@@ -31,7 +31,7 @@ class Batcher:
     """Runs requests in batches, on a few threads. Lives on one event loop.
 
     Args:
-        parameters: `zoo.serving.server.configuration.BatchingParameters`.
+        parameters: `zoo.serving.formats.batching_config.BatchingParameters`.
         observe: Called with the rows of each batch and the seconds that its first request waited.
 
     Example:

@@ -1,10 +1,7 @@
-"""What there is to serve: models without a models.config, what a config may say, and versions on disk."""
+"""What there is to serve: models without a models.config, and what a config may say."""
 
-import os
-from pathlib import Path
-
-from zoo.serving.models_config import NAME, is_version
-from zoo.serving.protos import model_server_config_pb2
+from zoo.serving.formats.folders import NAME, find_versions
+from zoo.serving.formats.protos import model_server_config_pb2
 from zoo.serving.server.errors import invalid
 
 
@@ -17,8 +14,10 @@ def discover_models(base):
     """
     config = model_server_config_pb2.ModelServerConfig()
     config.model_config_list.SetInParent()
+    # Any name, and versions that may fail: TF Serving takes both. `model_folders` is stricter, because TF Serving
+    # answers nothing before all of models.config is loaded.
     for folder in sorted(base.iterdir()):
-        if folder.is_dir() and not folder.name.startswith(".") and versions_on_disk(folder):
+        if folder.is_dir() and not folder.name.startswith(".") and find_versions(folder):
             config.model_config_list.config.add(name=folder.name, base_path=str(folder), model_platform="tensorflow")
     return config
 
@@ -44,14 +43,3 @@ def check_models(config):
         for label in model.version_labels:
             if not NAME.fullmatch(label):
                 raise invalid(f"Version label {label!r} of model {model.name} must be made of letters, digits and _")
-
-
-def versions_on_disk(folder):
-    """Return `{number: folder}` of a model's version folders.
-
-    Example:
-
-        versions_on_disk(Path("exports/wgan_gp"))  # {1: Path("exports/wgan_gp/1")}
-    """
-    with os.scandir(folder) as entries:
-        return {int(e.name): Path(e.path) for e in entries if is_version(e.name) and e.is_dir()}

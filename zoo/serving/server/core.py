@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from grpc import StatusCode
 
-from zoo.serving.native import TensorFlowError
+from zoo.serving.loader.library import TensorFlowError
 from zoo.serving.server.batching import Batcher
 from zoo.serving.server.errors import ServingError, from_tensorflow, invalid
 
@@ -62,7 +62,6 @@ class Core:
             try:
                 if callable(inputs):
                     inputs = await inputs(model.signatures[signature]["inputs"])
-                inputs = model.check_inputs(signature, inputs)
                 return version, await self._run(model, signature, inputs, outputs, seconds)
             except TensorFlowError as error:
                 raise from_tensorflow(error) from None
@@ -82,6 +81,7 @@ class Core:
 
     async def _run(self, model, signature, inputs, outputs, seconds):
         if self._batcher:
+            inputs = model.check_inputs(signature, inputs)  # before they stand beside those of other clients
             return await self._batcher.run(model, signature, inputs, outputs, seconds)
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(seconds):

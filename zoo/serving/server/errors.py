@@ -48,6 +48,6 @@ def from_tensorflow(error):
     """Return what to answer for an error that TensorFlow reported while it ran.
 
     Args:
-        error: `zoo.serving.native.TensorFlowError`.
+        error: `zoo.serving.loader.library.TensorFlowError`.
     """
     return ServingError(_CODES.get(error.code, StatusCode.UNKNOWN), error.reason)

@@ -7,18 +7,17 @@ import grpc
 from google.protobuf import message_factory
 from google.protobuf.message import DecodeError
 
-from zoo.serving.protos import (
+from zoo.serving.formats.protos import (
     get_model_metadata_pb2,
     get_model_status_pb2,
-    meta_graph_pb2,
     model_management_pb2,
     model_service_pb2,
     predict_pb2,
     prediction_service_pb2,
 )
+from zoo.serving.formats.tensors import fill_proto, to_array
 from zoo.serving.server.core import DEFAULT_SIGNATURE
 from zoo.serving.server.errors import ServingError, invalid
-from zoo.serving.tensors import fill_proto, to_array
 
 _log = logging.getLogger("zoo.serve")
 
@@ -66,16 +65,13 @@ class PredictionService:
             return _response(version, spec.signature_name, outputs)
         except ServingError as error:
             status = error.code.name
-            await context.abort(error.code, error.message)
+            raise
         finally:
             self._log(spec.name, status, time.perf_counter() - started, "GRPC")
 
     async def GetModelMetadata(self, request, context):
         """Describe the signatures of a version."""
-        try:
-            return metadata(self._core.models, request)
-        except ServingError as error:
-            await context.abort(error.code, error.message)
+        return metadata(self._core.models, request)
 
     def _read(self, request):
         try:
@@ -92,18 +88,12 @@ class ModelService:
 
     async def GetModelStatus(self, request, context):
         """Tell which versions of a model there are, and in which state."""
-        try:
-            return model_status(self._core.models, request)
-        except ServingError as error:
-            await context.abort(error.code, error.message)
+        return model_status(self._core.models, request)
 
     async def HandleReloadConfigRequest(self, request, context):
         """Serve other models, versions or labels from now on."""
+        await self._core.models.configure(request.config)
         response = model_management_pb2.ReloadConfigResponse()
-        try:
-            await self._core.models.configure(request.config)
-        except ServingError as error:
-            await context.abort(error.code, error.message)
         response.status.SetInParent()
         return response
 
@@ -122,13 +112,10 @@ def metadata(models, request):
         if field != "signature_def":
             raise invalid(f"Metadata field {field} is not supported")
     version = models.find(*_which(request.model_spec))
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    for name, data in version.model.signature_defs.items():
-        signatures.signature_def[name].CopyFrom(meta_graph_pb2.SignatureDef.FromString(data))
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     response.model_spec.name = version.name
     response.model_spec.version.value = version.number
-    response.metadata["signature_def"].Pack(signatures)
+    response.metadata["signature_def"].Pack(version.model.signature_defs)
     return response
 
 
@@ -154,7 +141,7 @@ def _handlers(service, servicer):
     """Official methods of a service; those that the servicer has not are answered UNIMPLEMENTED."""
     handlers = {
         method.name: grpc.unary_unary_rpc_method_handler(
-            _parsed(getattr(servicer, method.name), message_factory.GetMessageClass(method.input_type)),
+            _answering(getattr(servicer, method.name), message_factory.GetMessageClass(method.input_type)),
             response_serializer=lambda response: response.SerializeToString(),
         )
         for method in service.methods
@@ -163,8 +150,11 @@ def _handlers(service, servicer):
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
 
-def _parsed(method, message):
-    """grpc.aio would answer UNKNOWN, and log a traceback, for a message that it cannot parse; C++ answers INTERNAL."""
+def _answering(method, message):
+    """A handler of serialized requests, whose errors are answered as TF Serving does.
+
+    grpc.aio would answer UNKNOWN, and log a traceback, for a message that it cannot parse; C++ answers INTERNAL.
+    """
 
     async def answer(data, context):
         try:
@@ -173,8 +163,8 @@ def _parsed(method, message):
             await context.abort(grpc.StatusCode.INTERNAL, f"This is no {message.DESCRIPTOR.full_name}")
         try:
             return await method(request, context)
-        except grpc.aio.AbortError:
-            raise
+        except ServingError as error:
+            await context.abort(error.code, error.message)
         except Exception:
             _log.exception("a fault of the server", extra={"method": method.__name__})
             await context.abort(grpc.StatusCode.INTERNAL, "Internal error; the server's log says more")

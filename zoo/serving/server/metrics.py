@@ -15,10 +15,10 @@ class Metrics:
     """What happened, since the start.
 
     Args:
-        models: Function that returns how many versions are loaded.
+        loaded: Function that returns how many versions are loaded.
     """
 
-    def __init__(self, loaded=lambda: 0):
+    def __init__(self, loaded):
         self._registry = prometheus_client.CollectorRegistry()
         self._requests, self._known = _RequestCount(), {}
         self._registry.register(self._requests)

@@ -2,55 +2,21 @@
 
 import asyncio
 import contextlib
-import ctypes
-import functools
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from grpc import StatusCode
 
-from zoo.serving import models_config, native, warmup
-from zoo.serving.protos import get_model_status_pb2
-from zoo.serving.server import configuration
+from zoo.serving.formats.folders import find_versions
+from zoo.serving.formats.models_config import folder_of, wanted_versions
+from zoo.serving.server.configuration import check_models
 from zoo.serving.server.errors import ServingError, invalid
+from zoo.serving.server.versions import State, Version, free_version, load_version
 
-State = get_model_status_pb2.ModelVersionStatus.State
 _KEPT = 100  # how many ended versions of a model its status still names
 _log = logging.getLogger("zoo.serve")
-
-
-@dataclass(eq=False)
-class Version:
-    """One version of a model, in the state that `GetModelStatus` reports.
-
-    Attributes:
-        name: Name of the model.
-        number: Number of the version.
-        path: Its folder.
-        stamp: What tells this folder from one that takes its place later.
-        state: One of `State`.
-        error: `ServingError` that ended it, or None.
-        model: `zoo.serving.SavedModel` while it is loaded.
-        users: Requests that run on it now.
-    """
-
-    name: str
-    number: int
-    path: Path
-    stamp: tuple
-    state: int = State.START
-    error: ServingError | None = None
-    model: native.SavedModel | None = None
-    users: int = 0
-    unused: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def available(self):
-        """Whether requests may use it."""
-        return self.state == State.AVAILABLE
 
 
 class Models:
@@ -82,7 +48,7 @@ class Models:
         Raises:
             ServingError: The configuration is not valid, or a label names a version that is not available.
         """
-        configuration.check_models(config)
+        check_models(config)
         async with self._changing:
             self._config = {model.name: model for model in config.model_config_list.config}
             await self._follow_disk()
@@ -183,13 +149,13 @@ class Models:
 
     async def _wanted(self, model):
         """`{number: folder}` that the model's policy asks for, or None if its folder cannot be read."""
-        folder = models_config.folder_of(self._base, model)
+        folder = folder_of(self._base, model)
         try:
-            found = await asyncio.to_thread(configuration.versions_on_disk, folder)
+            paths = await asyncio.to_thread(find_versions, folder)
         except OSError as error:
             self._say_once(model.name, f"Could not find base path {folder} for servable {model.name}: {error.strerror}")
             return None
-        if not found:
+        if not paths:
             self._say_once(
                 model.name,
                 f"No versions of servable {model.name} found under base path {folder}. "
@@ -197,7 +163,8 @@ class Models:
             )
             return {}
         self._said.pop(model.name, None)
-        return {number: found[number] for number in models_config.wanted_versions(model.model_version_policy, found)}
+        found = {int(path.name): path for path in paths}
+        return {number: found[number] for number in wanted_versions(model.model_version_policy, found)}
 
     def _is_new(self, name, number, path):
         version = self._versions.get(name, {}).get(number)
@@ -212,7 +179,8 @@ class Models:
         try:
             version.model = await self._aside(load_version, path)
         except Exception as error:  # whatever it is, the other models are served on
-            version.state, version.error = State.END, _load_error(error)
+            message = str(error.args[0]) if error.args else repr(error)
+            version.state, version.error = State.END, ServingError(StatusCode.UNKNOWN, message)
             _log.error("version failed to load", extra={"model": name, "version": number, "error": str(error)})
             return
         version.state = State.AVAILABLE
@@ -225,7 +193,7 @@ class Models:
             version.unused.clear()
             await version.unused.wait()
         model, version.model = version.model, None
-        await self._aside(_free, model)
+        await self._aside(free_version, model)
         version.state = State.END
         _log.info("version unloaded", extra={"model": version.name, "version": version.number})
         ended = [v.number for v in self._versions[version.name].values() if v.state == State.END]
@@ -252,65 +220,9 @@ class Models:
             _log.warning(message)
 
 
-def load_version(path):
-    """Load a version and run its warm-up requests; one that fails fails the load, as in TF Serving.
-
-    Args:
-        path: Version folder.
-
-    Returns:
-        `zoo.serving.SavedModel`.
-
-    Raises:
-        OSError, ValueError: It does not load, or does not warm up.
-    """
-    model = native.SavedModel(path)
-    try:
-        requests = warmup.read_warmup(path)
-        if len(requests) > warmup.MAX_RECORDS:
-            raise ValueError(
-                f"Number of warmup records ({len(requests)}) exceeds the maximum ({warmup.MAX_RECORDS}) at {path}"
-            )
-        for signature, inputs in requests:
-            model.predict(signature, inputs)
-            first_row = {name: array[:1] for name, array in inputs.items() if array.ndim}
-            if len(first_row) == len(inputs):  # the size of most requests, which has kernels of its own
-                model.predict(signature, first_row)
-                model.predict(signature, first_row)
-    except Exception:
-        model.close()
-        raise
-    return model
-
-
 def _stamp(path):
     try:
         found = path.stat()
     except OSError:
         return ()
     return found.st_ino, found.st_mtime_ns
-
-
-def _load_error(error):
-    text = str(error.args[0]) if error.args else repr(error)
-    return ServingError(StatusCode.UNKNOWN, text)
-
-
-def _free(model):
-    model.close()
-    _trim()
-
-
-@functools.cache
-def _libc():
-    with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        library.malloc_trim.argtypes = [ctypes.c_size_t]
-        return library
-    return None
-
-
-def _trim():
-    """Give freed memory back to the system: glibc keeps what a model of another size left."""
-    if _libc() is not None:
-        _libc().malloc_trim(0)

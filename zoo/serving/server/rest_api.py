@@ -12,9 +12,9 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import web
 from google.protobuf.json_format import MessageToDict
 
-from zoo.serving.model_card import read_card
-from zoo.serving.protos import get_model_metadata_pb2, get_model_status_pb2
-from zoo.serving.server import grpc_api, json_tensors, metrics
+from zoo.serving.formats.model_card import read_card
+from zoo.serving.formats.protos import get_model_metadata_pb2, get_model_status_pb2
+from zoo.serving.server import grpc_api, metrics, rest_json
 from zoo.serving.server.errors import ServingError, invalid
 
 PAGE = Path(__file__).with_name("page")
@@ -64,11 +64,11 @@ class _Api:
                 raise invalid(f"{match['method']} is not offered by the development server; use predict")
             body = await request.read()
             thread = asyncio.to_thread if len(body) > _LARGE else _here
-            signature, layout, value = await thread(json_tensors.parse, body)
-            read = functools.partial(thread, json_tensors.to_arrays, layout, value)
+            signature, layout, value = await thread(rest_json.parse, body)
+            read = functools.partial(thread, rest_json.to_arrays, layout, value)
             _, outputs = await self._core.predict(name, number, label, signature=signature, inputs=read)
             large = sum(array.nbytes for array in outputs.values()) > _LARGE
-            text = await (asyncio.to_thread if large else _here)(json_tensors.to_json, layout, outputs)
+            text = await (asyncio.to_thread if large else _here)(rest_json.to_json, layout, outputs)
             return _json(text)
         except ServingError as error:
             status = error.code.name
@@ -126,14 +126,14 @@ async def _answer_errors(request, handler):
     try:
         return await handler(request)
     except ServingError as error:
-        return _json(json_tensors.error_json(error.message), error.http_status)
+        return _json(rest_json.error_json(error.message), error.http_status)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return _json(json_tensors.error_json(error.text or error.reason), error.status)
+        return _json(rest_json.error_json(error.text or error.reason), error.status)
     except Exception:
         _log.exception("a fault of the server", extra={"path": request.path[:200]})
-        return _json(json_tensors.error_json("Internal error; the server's log says more"), 500)
+        return _json(rest_json.error_json("Internal error; the server's log says more"), 500)
 
 
 async def _ask_again(request, response):

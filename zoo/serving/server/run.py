@@ -8,8 +8,8 @@ import sys
 import uvloop
 from aiohttp import web
 
-from zoo.serving.batching_config import BATCHING_FILE, BatchingParameters, read_batching
-from zoo.serving.models_config import CONFIG_FILE, read_config
+from zoo.serving.formats.batching_config import BATCHING_FILE, BatchingParameters, read_batching
+from zoo.serving.formats.models_config import CONFIG_FILE, read_config
 from zoo.serving.server import configuration, logs
 from zoo.serving.server.core import Core
 from zoo.serving.server.errors import ServingError

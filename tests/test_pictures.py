@@ -1,0 +1,33 @@
+"""Pictures of samples: legible, round, and refused where there is nothing to draw."""
+
+import numpy as np
+import pytest
+
+from zoo import pictures
+
+
+def test_grid_is_legible():
+    images = np.full((3, 10, 20, 3), -1.0)
+    images[1] = 2.0  # outside [-1, 1]: clipped, not wrapped
+    picture = np.asarray(pictures.grid(images))
+    assert picture.shape[2] == 3 and max(picture.shape[:2]) >= 84
+    assert picture[10, 10].tolist() == [0, 0, 0]
+    assert pictures.grid(np.zeros((4, 8, 8, 1))).mode == "L"
+
+
+def test_scatter_keeps_circles_round():
+    angle = np.linspace(0, 2 * np.pi, 200)
+    picture = pictures.draw(np.stack([np.cos(angle), np.sin(angle)], 1)).astype(int)
+    blue = np.argwhere((picture[..., 2] - picture[..., 0]) > 100)
+    assert np.ptp(blue[:, 0]) == pytest.approx(np.ptp(blue[:, 1]), abs=2)
+
+
+def test_draw_refuses_what_it_cannot_draw():
+    with pytest.raises(ValueError, match="Received: shape \\(4, 3\\)"):
+        pictures.draw(np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="must be finite"):
+        pictures.draw(np.full((4, 2), np.nan))
+
+
+def test_transparency_is_kept():
+    assert pictures.draw(np.zeros((2, 8, 8, 4))).shape[2] == 4 and pictures.draw(np.zeros((2, 8, 8, 1))).shape[2] == 3

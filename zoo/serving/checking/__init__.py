@@ -1,0 +1,1 @@
+"""Check exports, the folders around them, and the servers that serve them."""

@@ -1,0 +1,1 @@
+"""SavedModels in TF Serving's C++ loader, without Python TensorFlow."""

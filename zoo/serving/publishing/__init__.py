@@ -1,0 +1,1 @@
+"""Write and publish models as SavedModels that TF Serving runs."""

@@ -1,0 +1,188 @@
+"""Write models as SavedModels that TF Serving runs: atomic, checked, numbered, with warm-up and model card."""
+
+import contextlib
+import errno
+import json
+import os
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from zoo.files import already_exists, partial_folder, rename, write_text
+from zoo.serving.checking.compare import TOLERANCE, difference
+from zoo.serving.formats import warmup as warming
+from zoo.serving.formats.folders import CONFIG_FILE, NAME, versions
+from zoo.serving.formats.model_card import CARD_FILE
+from zoo.serving.formats.models_config import read_config, write_config
+from zoo.serving.loader import isolated
+from zoo.serving.publishing.card import check_card, fill_card
+from zoo.serving.publishing.tracing import describe, trace
+
+
+def write(signatures, path, *, track):
+    """Write a SavedModel from functions, completely or not at all.
+
+    Only what the functions use is saved: their variables, not optimizers or networks that training alone needs.
+
+    Args:
+        signatures: `{name: (function, {input name: tf.TensorSpec})}` with a `serving_default`. A function takes its
+            tensors by keyword and returns a dict of named tensors. Dimension 0 of each is the batch: None.
+        path: Folder to make, such as `exports/wgan_gp/1`.
+        track: List of the Keras models, layers, lookup tables or other trackables that the functions use.
+
+    Returns:
+        `path` as a `pathlib.Path`.
+
+    Raises:
+        FileExistsError: `path` exists.
+        OSError: The disk is full or the folder cannot be written; nothing is left behind.
+        TypeError, ValueError: A signature is not one TF Serving can run; the message lists every reason.
+
+    Example:
+
+        spec = {"latents": tf.TensorSpec((None, 128), "float32")}
+        signatures = {"serving_default": (lambda latents: {"images": generator(latents)}, spec)}
+        write(signatures, "exports/wgan_gp/1", track=[generator])
+    """
+    path = Path(path)
+    if path.exists():
+        raise already_exists(path)
+    functions = trace(signatures)
+    with partial_folder(path.parent, path.name) as folder:
+        _save(functions, folder, track)
+        rename(folder, path)
+    return path
+
+
+def publish(model, base, name, *, card, warmup=None, tolerance=TOLERANCE):
+    """Publish a model as the next version in a base directory of TF Serving, and list it in `models.config`.
+
+    Before the version appears, every signature runs on the warm-up inputs in TF Serving's C++ loader, and must equal
+    the model's own functions. Two publishers at once get two versions.
+
+    Args:
+        model: Object whose `signatures()` returns what `write` takes. Its `warmup()`, if it has one, gives the default
+            of `warmup`.
+        base: Model base directory, such as `exports`.
+        name: Name of the model: letters, digits and `_`.
+        card: Entries for the model card, as JSON: data, command, figures, whatever a reader should know.
+        warmup: List of `(signature, {input name: array})`, batch first. A signature without a request gets 2 rows of
+            zeros (seeds: 0, 1).
+        tolerance: Largest difference allowed between memory and export, absolute plus relative to each value.
+
+    Returns:
+        The path of the new version, `base/name/version`.
+
+    Raises:
+        ValueError: A bad name, card, warm-up, signature or models.config, or the export differs from the model.
+        OSError: The disk is full or the folder cannot be written. Earlier versions stay as they are.
+
+    Example:
+
+        publish(model, "exports", "wgan_gp", card={"data": "fashion_mnist", "figures": {"fid": 21.4}})
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(f"A model's name is made of letters, digits and _, such as wgan_gp. Received: {name!r}.")
+    read_config(Path(base) / CONFIG_FILE)  # one that does not parse is found before anything is written
+    card = check_card(card)
+    functions = trace(signatures := model.signatures())
+    if warmup is None:
+        warmup = model.warmup() if hasattr(model, "warmup") else []
+    requests = warming.complete(warmup, {key: describe(function) for key, function in functions.items()})
+    parent = Path(base) / name
+    with partial_folder(parent, "next") as folder:
+        try:
+            _save(functions, folder, [model])
+            warming.write_warmup(folder, name, requests)
+            described = _compare(signatures, folder, requests, tolerance)
+            version = _take_version(folder, parent, fill_card(name, described, card))
+        except tf.errors.OpError as error:
+            raise _disk_error(folder, error) from None
+    write_config(base)
+    return version
+
+
+def _save(functions, folder, track):
+    module = tf.Module()
+    module.variables_used = _used_variables(functions.values(), track)
+    module.resources = _resources(track)
+    options = tf.saved_model.SaveOptions(save_debug_info=False, experimental_custom_gradients=False)
+    try:
+        tf.saved_model.save(module, str(folder), signatures=functions, options=options)
+    except (tf.errors.OpError, OSError) as error:
+        raise _disk_error(folder, error) from None
+
+
+def _used_variables(functions, track):
+    used = {id(variable): variable for function in functions for variable in function.variables}
+    for item in track:  # a variable mirrored over replicas is saved once, as the whole
+        for variable in getattr(item, "variables", ()):
+            whole = variable.value if isinstance(variable, keras.Variable) else variable
+            parts = [id(part) for part in getattr(whole, "values", ())]
+            if any(part in used for part in parts):
+                used = {key: value for key, value in used.items() if key not in parts} | {id(whole): whole}
+    return list(used.values())
+
+
+def _resources(track):
+    """Collect what functions use beside variables: lookup tables, of Keras layers or by themselves."""
+    found = []
+    for item in track:
+        if isinstance(item, keras.Layer):
+            tables = [getattr(layer, "lookup_table", None) for layer in item._flatten_layers()]
+            found += [table for table in tables if isinstance(table, tf.__internal__.tracking.Trackable)]
+        elif isinstance(item, tf.__internal__.tracking.Trackable) and not isinstance(item, tf.Variable):
+            found.append(item)
+    return found
+
+
+def _disk_error(folder, error):
+    reason = re.sub(r"\{\{.*?\}\} |\[Op:.*?\]", "", getattr(error, "message", str(error))).strip()
+    codes = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EACCES, errno.EROFS)
+    code = next((code for code in codes if os.strerror(code) in reason), errno.EIO)
+    return OSError(code, f"The export could not be written ({reason}); earlier versions are unchanged", str(folder))
+
+
+def _compare(signatures, folder, requests, tolerance):
+    """Run the requests in memory and in the native loader; return the export's own signatures if they agree."""
+    described, results = isolated.run_all(folder, requests)
+    for (name, inputs), result in zip(requests, results, strict=True):
+        if isinstance(result, Exception):
+            raise ValueError(f"Nothing was published: signature `{name}` fails in TF Serving's loader. {result}")
+        function, specs = signatures[name]
+        with _full_float32():
+            outputs = function(**{key: tf.constant(value, specs[key].dtype) for key, value in inputs.items()})
+        for key, expected in outputs.items():
+            problem = difference(np.asarray(expected), result[key], tolerance)
+            if problem:
+                raise ValueError(
+                    f"Nothing was published: output `{key}` of signature `{name}` is not what the model gives in "
+                    f"memory. {problem} Draw random numbers with stateless ops keyed on an input."
+                )
+    return described
+
+
+@contextlib.contextmanager
+def _full_float32():
+    """Compute without TensorFloat-32, which would round the reference on a GPU to three digits."""
+    enabled = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(enabled)
+
+
+def _take_version(folder, parent, card):
+    """Rename to the next free number; where another publisher is faster, to the one after."""
+    while True:
+        card["version"] = max(versions(parent), default=0) + 1
+        write_text(folder / CARD_FILE, json.dumps(card, indent=2) + "\n")
+        try:
+            rename(folder, target := parent / str(card["version"]))
+            return target
+        except FileExistsError:
+            continue

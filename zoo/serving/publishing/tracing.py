@@ -1,0 +1,100 @@
+"""Turn signatures into concrete functions, refusing every one that TF Serving could not serve."""
+
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from zoo.serving.checking import rules
+
+
+def trace(signatures):
+    """Turn signatures into concrete functions.
+
+    Args:
+        signatures: `{name: (function, {input name: tf.TensorSpec})}`, as `zoo.serving.write`.
+
+    Returns:
+        `{name: concrete function}`.
+
+    Raises:
+        TypeError, ValueError: A signature cannot be served; the message lists every reason.
+
+    Example:
+
+        functions = trace(model.signatures())
+    """
+    inputs = _check_specs(signatures)
+    _refuse(rules.signature_problems({name: {"inputs": side} for name, side in inputs.items()}))
+    functions = {}
+    for name, (function, specs) in signatures.items():
+        named = {key: tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in specs.items()}
+        functions[name] = tf.function(_by_keyword(function), autograph=False).get_concrete_function(**named)
+        _check_outputs(name, functions[name].structured_outputs)
+    problems = rules.signature_problems({name: describe(function) for name, function in functions.items()})
+    for function in functions.values():
+        problems += rules.graph_problems(function.graph.as_graph_def(), dir(tf.raw_ops))
+    _refuse(dict.fromkeys(problems))
+    return functions
+
+
+def _by_keyword(function):
+    def endpoint(**inputs):
+        return function(**inputs)
+
+    return endpoint
+
+
+def _check_specs(signatures):
+    for name, signature in signatures.items():
+        if not (isinstance(signature, tuple) and len(signature) == 2 and isinstance(signature[1], Mapping)):
+            raise TypeError(f"Signature `{name}` must be (function, {{input name: tf.TensorSpec}}).")
+        if not isinstance(signature[0], Callable):
+            raise TypeError(f"The function of signature `{name}` cannot be called. Received: {signature[0]!r}.")
+        for key, spec in signature[1].items():
+            if not isinstance(spec, tf.TensorSpec):
+                raise TypeError(
+                    f"Input `{key}` of signature `{name}` must be a tf.TensorSpec: a dense tensor. Received: {spec!r}."
+                )
+            if not (isinstance(key, str) and key.isidentifier()):
+                raise ValueError(f"Input {key!r} of signature `{name}` must be a Python name; it is a keyword.")
+    return {
+        name: {key: (spec.dtype.name, _shape(spec)) for key, spec in specs.items()}
+        for name, (_, specs) in signatures.items()
+    }
+
+
+def _check_outputs(name, outputs):
+    if not isinstance(outputs, Mapping):
+        kind = type(outputs).__name__
+        raise ValueError(
+            f"Signature `{name}` must return a dict of named tensors, such as {{'images': images}}. Received: {kind}."
+        )
+    for key, output in outputs.items():
+        if not isinstance(output, tf.Tensor | tf.TensorSpec):
+            raise ValueError(
+                f"Output `{key}` of signature `{name}` must be a dense tensor, with a length beside it where rows "
+                f"differ; TF Serving refuses others. Received: {type(output).__name__}."
+            )
+
+
+def _refuse(problems):
+    if problems:
+        raise ValueError("TF Serving could not serve these signatures. " + " ".join(problems))
+
+
+def describe(function):
+    """Return the dtypes and shapes of a concrete function, as `zoo.serving.SavedModel.signatures` gives them.
+
+    Example:
+
+        describe(functions["sample"])["inputs"]  # {"seed": ("int64", (None,))}
+    """
+    inputs = function.structured_input_signature[1]
+    return {
+        "inputs": {key: (spec.dtype.name, _shape(spec)) for key, spec in inputs.items()},
+        "outputs": {key: (output.dtype.name, _shape(output)) for key, output in function.structured_outputs.items()},
+    }
+
+
+def _shape(spec):
+    return None if spec.shape.rank is None else tuple(spec.shape.as_list())
