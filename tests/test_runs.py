@@ -1,7 +1,9 @@
 """Recipes through their command lines, on settings that take seconds."""
 
+import importlib
 import json
 import os
+import pkgutil
 import re
 import signal
 import subprocess
@@ -16,12 +18,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recipes import gan, wgan, wgan_gp
+import recipes
+from recipes import gan, wgan_gp
 from zoo import runs
 from zoo.checks import check_replicas
 from zoo.runs.devices import check_cluster
 
 ROOT = Path(__file__).parents[1]
+MODULES = [importlib.import_module(f"recipes.{module.name}") for module in pkgutil.iter_modules(recipes.__path__)]
+RECIPES = [module for module in MODULES if hasattr(module, "build")]
 TINY = ["--data", "ring", "--hidden", "8", "8", "--batch-size", "16", "--steps-per-epoch", "4", "--epochs", "3"]
 
 
@@ -65,7 +70,7 @@ def finished(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("recipe", [gan, wgan, wgan_gp])
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_recipe_on_images_ends_in_a_served_model(recipe, tmp_path, capsys):
     from zoo.serving.checking import conformance
 
@@ -259,7 +264,7 @@ def test_a_wrong_tf_config_is_refused_with_the_right_one(text):
 
 
 def test_help_shows_every_option_with_its_default(capsys):
-    for recipe in (gan, wgan, wgan_gp):
+    for recipe in RECIPES:
         with pytest.raises(SystemExit):
             runs.main(recipe.Config, recipe.train, ["--help"])
         text = capsys.readouterr().out

@@ -95,16 +95,17 @@ def check_generator(generator):
 
 
 def check_judge(name, judge, generator):
-    """Checks that a discriminator or critic takes what a generator gives, and answers a score.
+    """Checks that a generator takes latents, and a discriminator or critic what it gives, and answers a score.
 
     Args:
         name: What messages call it, such as "critic".
         judge: Built `keras.Model` from examples to scores.
-        generator: Built `keras.Model` from latents to examples.
+        generator: Built `keras.Model` from latents (batch, latent_dim) to examples.
 
     Raises:
-        ValueError: If the shapes do not fit, or the judge has no fixed shapes yet.
+        ValueError: If the shapes do not fit, or a network has no fixed shapes yet.
     """
+    check_generator(generator)
     check_network(name, judge)
     if generator.output_shape[1:] != judge.input_shape[1:]:
         raise ValueError(

@@ -4,7 +4,7 @@ import keras
 
 from zoo.checks import check_choice, check_judge, check_positive
 from zoo.losses.adversarial import discriminator_cross_entropy, minimax_generator, non_saturating_generator
-from zoo.training import LatentModel, minimize, shares
+from zoo.training import LatentModel, averaged, minimize, shares
 
 GENERATOR_LOSSES = {"non_saturating": non_saturating_generator, "minimax": minimax_generator}
 
@@ -53,12 +53,14 @@ class GAN(LatentModel):
         seed=0,
         **kwargs,
     ):
-        super().__init__(generator, generator_ema=generator_ema, seed=seed, **kwargs)
+        super().__init__(seed=seed, **kwargs)
         check_judge("discriminator", discriminator, generator)
         check_choice("generator_loss", generator_loss, GENERATOR_LOSSES)
         check_positive("discriminator_steps", discriminator_steps)
-        self.discriminator, self.discriminator_steps = discriminator, discriminator_steps
+        self.generator, self.discriminator = generator, discriminator
+        self.discriminator_steps = discriminator_steps
         self.generator_loss = generator_loss
+        self.generator_ema, self.sampler = generator_ema, averaged(generator, generator_ema)
 
     def default_optimizer(self):
         """DCGAN's (section 4)."""

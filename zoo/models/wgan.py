@@ -5,7 +5,7 @@ from keras import ops
 
 from zoo.checks import check_judge, check_positive
 from zoo.losses.adversarial import wasserstein_critic, wasserstein_generator
-from zoo.training import LatentModel, TrainFunction, minimize, shares, update_each, whole_number
+from zoo.training import LatentModel, TrainFunction, averaged, minimize, shares, update_each, whole_number
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -53,14 +53,16 @@ class WGAN(LatentModel):
         seed=0,
         **kwargs,
     ):
-        super().__init__(generator, generator_ema=generator_ema, seed=seed, **kwargs)
+        super().__init__(seed=seed, **kwargs)
         check_judge("critic", critic, generator)
         check_positive("critic_steps", critic_steps)
         if clip <= 0:
             raise ValueError(f"`clip` must be above 0, such as 0.01. Received: {clip}.")
-        self.critic, self.critic_steps = critic, critic_steps
+        self.generator, self.critic = generator, critic
+        self.critic_steps = critic_steps
         self.clip = clip
         self.long_critic_phases = long_critic_phases
+        self.generator_ema, self.sampler = generator_ema, averaged(generator, generator_ema)
 
     def default_optimizer(self):
         """The paper's (algorithm 1)."""

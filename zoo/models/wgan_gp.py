@@ -6,7 +6,7 @@ import keras
 
 from zoo.checks import check_judge, check_positive
 from zoo.losses.adversarial import gradient_penalty, wasserstein_critic, wasserstein_generator
-from zoo.training import LatentModel, minimize, shares
+from zoo.training import LatentModel, averaged, minimize, shares
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -54,14 +54,16 @@ class WGANGP(LatentModel):
         seed=0,
         **kwargs,
     ):
-        super().__init__(generator, generator_ema=generator_ema, seed=seed, **kwargs)
+        super().__init__(seed=seed, **kwargs)
         check_judge("critic", critic, generator)
         _check_no_batch_norm(critic)
         check_positive("critic_steps", critic_steps)
         if gradient_penalty_weight < 0:
             raise ValueError(f"`gradient_penalty_weight` must not be negative. Received: {gradient_penalty_weight}.")
-        self.critic, self.critic_steps = critic, critic_steps
+        self.generator, self.critic = generator, critic
+        self.critic_steps = critic_steps
         self.gradient_penalty_weight = gradient_penalty_weight
+        self.generator_ema, self.sampler = generator_ema, averaged(generator, generator_ema)
 
     def default_optimizer(self):
         """The paper's (algorithm 1)."""

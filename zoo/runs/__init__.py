@@ -1,13 +1,14 @@
 """A run: one folder, one command. Options, devices, data, resume, training, evaluation, figures and publishing.
 
-    runs.main(Config, train)                       # in a recipe: the command line
-    runs.run("wgan_gp", config, build)             # from scratch, or from where the run folder stands
+    runs.main(Config, train)                                            # in a recipe: the command line
+    runs.run("wgan_gp", config, build, runs.Generation)     # from scratch, or from where the folder stands
 
-Importing this package does not import TensorFlow.
+A task is what the model learns: its data, how it is judged, what is drawn. Importing this package does not import
+TensorFlow.
 """
 
 from zoo.runs.config import RunConfig, execution, main, start
-from zoo.runs.ending import report
+from zoo.runs.generation import Generation, GenerationConfig, report
 from zoo.runs.running import run
 
-__all__ = ["RunConfig", "execution", "main", "report", "run", "start"]
+__all__ = ["Generation", "GenerationConfig", "RunConfig", "execution", "main", "report", "run", "start"]

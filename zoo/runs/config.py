@@ -33,12 +33,8 @@ FREE_OPTIONS = {
 class RunConfig:
     """Options of every recipe."""
 
-    data: str = "digits"
-    """Data: digits, ring, grid, swiss_roll, mnist, fashion_mnist, usps, cifar10, or a folder of images or records."""
-    cache: bool | None = None
-    """Keep each decoded picture of a folder in memory after its first reading; None if they take a quarter of it."""
-    image_size: int | None = None
-    """Height and width that images are resized to; None keeps them."""
+    data: str
+    """What to learn from; a recipe says what it knows."""
     epochs: int = 50
     """Epochs to have trained at the end, those of earlier commands in the same folder included."""
     steps_per_epoch: int | None = None

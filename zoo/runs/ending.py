@@ -9,17 +9,16 @@ from zoo.files import replacing
 from zoo.runs.folder import read_json, write_json
 
 
-def finish(name, config, folder, model, evaluate, steps):
+def finish(name, config, folder, model, task, steps):
     """Evaluates, draws the figures, saves the model, publishes it, and says what was reached."""
     from zoo import pictures
 
-    figures = evaluate(model)
+    figures = task.evaluate(model)
     previous = read_json(folder / "metrics.json")
     metrics = {"steps": steps, **figures, **read_json(folder / "baselines.json")}
     draw_history(folder, model.terms)
-    examples = model.generate(2500 if not evaluate.train.is_images else 64, seed=0)
-    reference = None if evaluate.train.is_images else evaluate.train.examples(2500, seed=0)
-    pictures.save(pictures.draw(examples, reference), folder / "figures" / "samples.png")
+    for picture_name, picture in task.draw(model).items():
+        pictures.save(picture, folder / "figures" / f"{picture_name}.png")
     with replacing(folder / "model.keras") as beside:
         model.save(beside, overwrite=True)
     if config.exports:
@@ -30,35 +29,18 @@ def finish(name, config, folder, model, evaluate, steps):
             metrics["export"] = published
         else:
             card = {
-                "data": {"name": evaluate.train.name, "origin": evaluate.train.origin},
+                "data": {"name": task.data.name, "origin": task.data.origin},
                 "command": shlex.join(["python", *sys.orig_argv[1:]]),
                 "figures": figures,
                 "config": json.loads((folder / "config.json").read_text()),
             }
             metrics["export"] = str(publish(model, config.exports, name, card=card))
     write_json(folder / "metrics.json", metrics)
-    print(report(metrics, evaluate.headline))
+    print(f"After {steps} steps: {task.report(metrics)}")
     print(f"Pictures: {folder / 'figures'} and {folder / 'samples'}")
     if "export" in metrics:
         print(f"Published: {metrics['export']}")
     return metrics
-
-
-def report(metrics, headline):
-    """One line that sets the main figure beside that of real and of untrained examples."""
-    if headline is None:
-        return f"{metrics['steps']} steps. No metric is defined for unlabelled images."
-    name = metrics.get("frechet_label", headline)
-    real, untrained = metrics.get("real", {}), metrics.get("untrained", {})
-    numbers = [
-        f"{key} {source[headline]:.4g}"
-        for key, source in (("real examples", real), ("untrained", untrained))
-        if headline in source
-    ]
-    line = f"After {metrics['steps']} steps: {name} = {metrics[headline]:.4g} ({', '.join(numbers)})."
-    if "high_quality" in metrics:
-        line += f" High quality {100 * metrics['high_quality']:.1f} %, W2 {metrics['wasserstein_2']:.3g}."
-    return line
 
 
 def draw_history(folder, terms):

@@ -12,7 +12,7 @@ from zoo.runs.ending import finish
 from zoo.runs.folder import open_folder, restore, write_json
 
 
-def run(name, config, build, *, group=None):
+def run(name, config, build, task, *, group=None):
     """Trains one model as its recipe says, from scratch or from where the run folder stands.
 
     With several workers, each calls this with the same configuration. The first, the chief, reads and writes the run
@@ -22,6 +22,8 @@ def run(name, config, build, *, group=None):
         name: Name of the recipe, and of the published model.
         config: `RunConfig` of the recipe.
         build: Function (config, example_shape) that returns a compiled model.
+        task: What the model learns: a class such as `Generation`, made of `config`, with `data`, `evaluate`,
+            `baselines`, `callbacks`, `draw` and `report`.
         group: Updates of one step that take examples of their own; None if the step sees one batch.
 
     Returns:
@@ -37,42 +39,40 @@ def run(name, config, build, *, group=None):
     strategy = make_strategy(config.strategy, config.replicas)
     import keras
 
-    from zoo import data
-    from zoo.evaluation import Evaluator
     from zoo.training import distribute, is_chief, lost_workers_named, num_workers, share_weights
 
     group = group if group and group > 1 else None
-    train_data = data.load(config.data, split="train", image_size=config.image_size, cache=config.cache)
-    passes = train_data.steps_per_epoch(config.batch_size, group)
+    task = task(config)
+    data = task.data
+    passes = data.steps_per_epoch(config.batch_size, group)
     steps_per_epoch = config.steps_per_epoch or passes
     check_replicas(config.batch_size, strategy.num_replicas_in_sync)
     chief = is_chief(strategy)
     if chief:
         folder = open_folder(name, config)
-        evaluate = Evaluator(train_data, data.load(config.data, split="test", image_size=config.image_size))
-        print(f"{name} on {train_data.name}: {train_data.size} examples {train_data.shape} from {train_data.origin}")
+        print(f"{name} on {data.name}: {data.size} examples {data.shape} from {data.origin}")
         replicas = f"{strategy.num_replicas_in_sync} replicas of {num_workers(strategy)} workers"
         print(f"Run folder: {folder}    TensorBoard: tensorboard --logdir {folder / 'logs'}    {replicas}", flush=True)
 
     keras.config.set_dtype_policy(config.precision)
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
-        model = build(config, train_data.shape)
+        model = build(config, data.shape)
     with stop_on_signals(model) as received:
         if chief:
-            begin(model, folder, evaluate)
+            begin(model, folder, task)
         with lost_workers_named(strategy):
             share_weights(model)
         done = model.steps_taken
         total = config.epochs * steps_per_epoch
         if done and chief:
             print(f"Resuming after {done} of {total} steps." if done < total else f"All {done} steps are done already.")
-        callbacks = callbacks_of(config, folder, train_data, evaluate, total) if chief else callbacks_of_worker(config)
+        callbacks = callbacks_of(config, folder, task, total) if chief else callbacks_of_worker(config)
         while done < total:
             epoch, taken = divmod(done, steps_per_epoch)
             where = {"first_epoch": done // passes, "first_step": done % passes}
             model.fit(
-                distribute(strategy, partial(train_data.batches, config.batch_size, config.seed, group=group, **where)),
+                distribute(strategy, partial(data.batches, config.batch_size, config.seed, group=group, **where)),
                 initial_epoch=epoch,
                 # An epoch that was cut short is finished first, on its own.
                 epochs=epoch + 1 if taken else config.epochs,
@@ -89,16 +89,16 @@ def run(name, config, build, *, group=None):
         print(f"\nStopped by {cause} after {done} of {total} steps. The same command goes on from there.")
         # A worker that was not told to end itself asks whoever runs it to start it again.
         raise SystemExit(0 if received else os.EX_TEMPFAIL)
-    return finish(name, config, folder, model, evaluate, done) if chief else None
+    return finish(name, config, folder, model, task, done) if chief else None
 
 
-def begin(model, folder, evaluate):
-    """Loads the checkpoint, or writes down what the untrained model and real examples reach."""
+def begin(model, folder, task):
+    """Loads the checkpoint, or writes down what the task can say before training."""
     checkpoint = folder / "checkpoints" / "latest.weights.h5"
     if checkpoint.exists():
         restore(model, checkpoint)
     else:
-        write_json(folder / "baselines.json", {"untrained": evaluate(model), "real": evaluate.real_against_real()})
+        write_json(folder / "baselines.json", task.baselines(model))
 
 
 @contextmanager
@@ -126,26 +126,19 @@ def stop_on_signals(model):
             signal.signal(number, handler)
 
 
-def callbacks_of(config, folder, source, evaluate, total):
+def callbacks_of(config, folder, task, total):
     """The callbacks of the chief, in the order in which they see the logs."""
     import keras
 
-    from zoo.callbacks import Checkpoint, Evaluate, History, KeepBest, Progress, SampleGrid
+    from zoo.callbacks import Checkpoint, Evaluate, History, KeepBest, Progress
 
-    points = not source.is_images
-    reference = source.examples(2500, seed=0) if points else None
     checkpoints = folder / "checkpoints"
     best = [KeepBest(checkpoints, config.best_by, patience=config.patience)] if config.best_by else []
     return [
-        Evaluate(evaluate, config.evaluate_every),
+        Evaluate(task.evaluate, config.evaluate_every),
         History(folder / "history.jsonl"),
         keras.callbacks.TensorBoard(folder / "logs", write_graph=False),
-        SampleGrid(
-            folder / "samples",
-            folder / "logs" / "samples",
-            num_samples=2500 if points else 64,
-            reference=reference,
-        ),
+        *task.callbacks(folder),
         *([Progress(total)] if verbosity(config.verbose) == "lines" else []),
         *callbacks_of_worker(config),
         *best,

@@ -6,30 +6,22 @@ import tensorflow as tf
 from keras import ops
 
 from zoo import random
-from zoo.checks import check_generator, check_positive
+from zoo.checks import check_positive
 from zoo.training.model import TrainStepModel
 from zoo.training.updates import update_average
 
 
 class LatentModel(TrainStepModel):
-    """Base of models whose generator maps latents to examples, which is all that `generate` and `export` need.
+    """Base of models whose generator maps latents to examples: samples, and what is served.
 
-    Args:
-        generator: `keras.Model` from latents (batch, latent_dim) to examples.
-        generator_ema: Decay of a moving average of the generator, in [0, 1), which is then `sampler`, what is sampled
-            and exported; None for the generator itself.
-        seed: Seed of all random draws in training, a whole number.
-
-    Raises:
-        ValueError: If the generator takes no latents, or the decay is out of range.
+    A subclass sets `generator`, `generator_ema` and, as its last network, `sampler` = `averaged(generator,
+    generator_ema)`: Keras numbers the networks in its files by the order in which they were set.
     """
 
-    def __init__(self, generator, *, generator_ema=None, seed=0, **kwargs):
-        super().__init__(seed=seed, **kwargs)
-        check_generator(generator)
-        self.generator, self.generator_ema = generator, generator_ema
-        self.sampler = averaged(generator, generator_ema)
-        self.example_shape = generator.output_shape[1:]
+    @property
+    def example_shape(self):
+        """Shape of one example."""
+        return self.generator.output_shape[1:]
 
     def latents(self, batch, stream, update=0):
         """Standard normal latents (rows, latent_dim) of a `GlobalBatch`, as its `normal` draws them."""

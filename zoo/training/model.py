@@ -19,12 +19,11 @@ class TrainStepModel(keras.Model):
     It gives a subclass a running `Mean` for each name in its `terms`, optimizers that are saved and restored, a
     configuration made of its constructor's arguments, and input checks. A subclass keeps every constructor
     argument as an attribute of the same name, says in `optimizer_networks` which optimizer moves which network, and
-    defines `default_optimizer`, `train_step`, `signatures` and `call`.
+    defines `example_shape`, `default_optimizer`, `train_step`, `signatures` and `call`.
     """
 
     terms = ()
     optimizer_networks = {}
-    example_shape = None
 
     def __init__(self, *, seed=0, **kwargs):
         super().__init__(**kwargs)

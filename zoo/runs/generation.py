@@ -1,0 +1,87 @@
+"""The task of most recipes: to generate examples like those of a data set."""
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+from zoo import data, pictures
+from zoo.evaluation import Evaluator
+from zoo.runs.config import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationConfig(RunConfig):
+    """Options of every recipe that generates examples like those of a data set."""
+
+    data: str = "digits"
+    """Data: digits, ring, grid, swiss_roll, mnist, fashion_mnist, usps, cifar10, or a folder of images or records."""
+    cache: bool | None = None
+    """Keep each decoded picture of a folder in memory after its first reading; None if they take a quarter of it."""
+    image_size: int | None = None
+    """Height and width that images are resized to; None keeps them."""
+
+
+class Generation:
+    """Data, metrics and pictures of models with `generate`: what `runs.run` asks of a task.
+
+    Args:
+        config: A `GenerationConfig`.
+
+    Attributes:
+        data: `zoo.data.Source` that the model learns from.
+    """
+
+    def __init__(self, config):
+        self._load = partial(data.load, config.data, image_size=config.image_size)
+        self.data = self._load(split="train", cache=config.cache)
+
+    @cached_property
+    def evaluate(self):
+        """Function of the model that returns {metric: number or text}; it reads the test split, on the chief only."""
+        return Evaluator(self.data, self._load(split="test"))
+
+    def baselines(self, model):
+        """What the untrained model and real examples reach."""
+        return {"untrained": self.evaluate(model), "real": self.evaluate.real_against_real()}
+
+    def callbacks(self, folder):
+        """Callbacks that draw: the same samples after each epoch."""
+        from zoo.callbacks import SampleGrid
+
+        return [SampleGrid(folder / "samples", folder / "logs" / "samples", **self._samples)]
+
+    def draw(self, model):
+        """{name: picture} of the trained model."""
+        samples = model.generate(self._samples["num_samples"], seed=0)
+        return {"samples": pictures.draw(samples, self._samples["reference"])}
+
+    def report(self, metrics):
+        """One line that sets the main figure beside that of real and of untrained examples."""
+        headline = self.evaluate.headline
+        return report(metrics, headline) if headline else "No metric is defined for unlabelled images."
+
+    @cached_property
+    def _samples(self):
+        points = not self.data.is_images
+        return {"num_samples": 2500 if points else 64, "reference": self.data.examples(2500) if points else None}
+
+
+def report(metrics, headline):
+    """One line that sets a metric beside that of real and of untrained examples.
+
+    Args:
+        metrics: What `runs.run` returned.
+        headline: Name of the metric.
+
+    Returns:
+        Text.
+    """
+    name = metrics.get("frechet_label", headline)
+    numbers = [
+        f"{label} {metrics[key][headline]:.4g}"
+        for key, label in (("real", "real examples"), ("untrained", "untrained"))
+        if headline in metrics.get(key, {})
+    ]
+    line = f"{name} = {metrics[headline]:.4g} ({', '.join(numbers)})."
+    if "high_quality" in metrics:
+        line += f" High quality {100 * metrics['high_quality']:.1f} %, W2 {metrics['wasserstein_2']:.3g}."
+    return line
