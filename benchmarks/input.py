@@ -19,7 +19,6 @@ and the images per second that each reads alone, without a step.
 """
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -32,6 +31,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from benchmarks.side_by_side import add_json, measure, print_table, ratios, write_json
 from zoo import WGANGP, data, dcgan_critic, dcgan_generator
 from zoo.data import records
 
@@ -82,40 +82,43 @@ def step_seconds(model, iterator, count):
     return tuple((last - first) / count for first, last in zip(start, end, strict=True))
 
 
-def measure(model, contestants, rounds, steps):
+def step_times(model, contestants, rounds, steps):
     """{name: (seconds, processor seconds) per step in each round}."""
     model.fit(contestants["synthetic"], steps_per_epoch=1, shuffle=False, verbose=0)
     # Kept from turn to turn, with the batches that are prefetched: a new one would fill its buffers in each turn.
     iterators = {name: iter(batches) for name, batches in contestants.items()}
-    names = list(contestants)
-    for name in names:
-        step_seconds(model, iterators[name], 2)
-    times = {name: [] for name in names}
-    for turn in range(rounds):
-        # Another one begins each round, so that nobody always follows the same contestant.
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            times[name].append(step_seconds(model, iterators[name], steps))
-    return times
+    for iterator in iterators.values():
+        step_seconds(model, iterator, 2)
+    return measure(contestants, rounds, lambda name: step_seconds(model, iterators[name], steps))
 
 
 def table(contestants, times):
-    """One row per contestant; ratio = its time per step / that of synthetic in the same round."""
+    """One row per contestant; ratio = its time per step / that of synthetic, by the clock and of the processor."""
+    base = list(zip(*times["synthetic"], strict=True))
     rows = []
     for name, batches in contestants.items():
-        # One row per round, (by the clock, of the processor).
-        ratios = np.divide(times[name], times["synthetic"])
+        clocks = list(zip(*times[name], strict=True))
+        found = [ratios(*pair) for pair in zip(clocks, base, strict=True)]
         rows.append(
             {
                 "contestant": name,
-                "step_ms": 1e3 * statistics.median(step for step, _ in times[name]),
-                "ratio": np.median(ratios, 0).tolist(),
-                "ratio_min": ratios.min(0).tolist(),
-                "ratio_max": ratios.max(0).tolist(),
+                "step_ms": 1e3 * statistics.median(clocks[0]),
+                **{key: [ratio[key] for ratio in found] for key in found[0]},
                 "images_per_second": images_per_second(batches, 20),
                 "rounds_ms": (1e3 * np.array(times[name])).tolist(),
             }
         )
     return rows
+
+
+def cells(row):
+    """A row of the table as text."""
+    by_clock = [
+        text
+        for ratio, least, most in zip(row["ratio"], row["ratio_min"], row["ratio_max"], strict=True)
+        for text in (f"{ratio:.2f}", f"{least:.2f} - {most:.2f}")
+    ]
+    return row["contestant"], f"{row['step_ms']:.1f}", *by_clock, f"{row['images_per_second']:,.0f}"
 
 
 def main():
@@ -124,7 +127,7 @@ def main():
     parser.add_argument("--steps", type=int, default=6, help="measured steps in a turn (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=64, help="default: %(default)s")
     parser.add_argument("--images", type=int, default=4000, help="images in the set (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="file to write the figures of all rounds to")
+    add_json(parser)
     options = parser.parse_args()
 
     model = WGANGP(
@@ -133,22 +136,14 @@ def main():
     model.compile()
     with tempfile.TemporaryDirectory() as folder:
         contestants = make(Path(folder), options.images, options.batch_size)
-        rows = table(contestants, measure(model, contestants, options.rounds, options.steps))
+        rows = table(contestants, step_times(model, contestants, options.rounds, options.steps))
     print(
         f"\nBatch {options.batch_size}, {CRITIC_STEPS} critic steps, {os.cpu_count()} cores, median of "
         f"{options.rounds} rounds of {options.steps} steps. Ratio: step time / that of synthetic in the same round."
     )
-    titles = f"{'ms per step':>12}{'ratio':>8}{'min - max':>15}{'processor':>12}{'min - max':>15}"
-    print(f"{'':12}{titles}{'images/s alone':>17}")
-    for row in rows:
-        columns = "".join(
-            f"{row['ratio'][clock]:{width}.2f}{row['ratio_min'][clock]:8.2f} - {row['ratio_max'][clock]:.2f}"
-            for clock, width in ((0, 8), (1, 12))
-        )
-        print(f"{row['contestant']:12}{row['step_ms']:12.1f}{columns}{row['images_per_second']:17,.0f}")
-    if options.json:
-        settings = {name: value for name, value in vars(options).items() if name != "json"}
-        options.json.write_text(json.dumps({"settings": settings, "results": rows}, indent=2) + "\n")
+    columns = [("", 12), ("ms per step", 12), ("ratio", 8), ("min - max", 15), ("processor", 12), ("min - max", 15)]
+    print_table([*columns, ("images/s alone", 17)], map(cells, rows))
+    write_json(options, rows)
 
 
 if __name__ == "__main__":

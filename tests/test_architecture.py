@@ -1,6 +1,7 @@
 """Imports point one way, and cost nothing before they are used."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,17 @@ def test_only_publishing_imports_tensorflow_in_serving(room):
         assert not bare or path.name == "protos.py", path  # which imports it as a folder
 
 
+def test_no_files_import_one_another():
+    paths = [path for room in ("zoo", "recipes", "benchmarks") for path in (ROOT / room).rglob("*.py")]
+    files = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+    imported = {}
+    for name, path in files.items():
+        modules = {module if module in files else module.rpartition(".")[0] for module in modules_imported(path)}
+        imported[name] = modules & set(files)
+    # It raises CycleError, with the circle.
+    graphlib.TopologicalSorter(imported).prepare()
+
+
 PUBLIC = "Client, RequestError, SavedModel, check, check_all, run_native"
 
 
@@ -89,7 +101,8 @@ PUBLIC = "Client, RequestError, SavedModel, check, check_all, run_native"
     ],
 )
 def test_import_brings_no_tensorflow(statement):
-    code = f"{statement}; import sys; assert not {{'tensorflow', 'keras', 'matplotlib'}} & set(sys.modules)"
+    heavy = {"tensorflow", "keras", "matplotlib", "scipy", "sklearn"}
+    code = f"{statement}; import sys; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 

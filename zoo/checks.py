@@ -49,12 +49,7 @@ def check_examples(examples, shape):
             f"The {kind} must be floating point numbers. Received: dtype {examples.dtype}. "
             "Convert them: `images.astype('float32') / 127.5 - 1` for 8-bit images."
         )
-    bad = examples.size - np.count_nonzero(np.isfinite(examples))
-    if bad:
-        raise ValueError(
-            f"The {kind} hold {bad} values that are NaN or infinite, of {examples.size}. Expected finite numbers. "
-            "Remove or repair those rows before training."
-        )
+    check_finite(f"The {kind} hold", examples, "Remove or repair those rows before training.")
     low, high = examples.min(), examples.max()
     if kind == "images" and (low < -1 - 1e-3 or high > 1 + 1e-3):
         raise ValueError(
@@ -148,8 +143,36 @@ def check_positive(name, value):
     Raises:
         ValueError: If it is not.
     """
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"`{name}` must be a whole number of at least 1. Received: {value!r}.")
+    check_whole(name, value, low=1)
+
+
+def check_whole(name, value, *, low, high=float("inf")):
+    """Checks that `value` is a whole number from `low` to `high`.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not low <= value <= high:
+        expected = f"of at least {low}" if high == float("inf") else f"from {low} to {high}"
+        raise ValueError(f"`{name}` must be a whole number {expected}. Received: {value!r}.")
+
+
+def check_finite(who, values, advice):
+    """Checks that an array has neither NaN nor infinite values.
+
+    Args:
+        who: How the message begins, such as "The images hold".
+        values: NumPy array of floating point numbers.
+        advice: How the message ends.
+
+    Raises:
+        ValueError: If it has; the message counts them.
+    """
+    bad = values.size - np.count_nonzero(np.isfinite(values))
+    if bad:
+        raise ValueError(
+            f"{who} {bad} values that are NaN or infinite, of {values.size}. Expected finite numbers. {advice}"
+        )
 
 
 def _shape_advice(received, expected):

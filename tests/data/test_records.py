@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from zoo import data
-from zoo.data import records
+from zoo.data import progress, records
+from zoo.data.records import __main__ as command
 from zoo.tfrecord import TFRecordFile
 
 NUMBERS = np.random.RandomState(0)
@@ -98,7 +99,7 @@ def test_sizes_and_colours(tmp_path):
     ("shape", "message"), [((9, 6), "most have 6 x 6 pixels .* has 9 x 6"), ((6, 6, 3), "seemed to be grey")]
 )
 def test_one_that_was_not_looked_at_and_differs_is_named_when_it_is_read(tmp_path, monkeypatch, shape, message):
-    monkeypatch.setattr(records, "_LOOKED_AT", 2)
+    monkeypatch.setattr(records.reading, "_LOOKED_AT", 2)
     contents = [example(np.zeros((6, 6), "uint8"))] * 5
     contents[2] = example(np.zeros(shape, "uint8"))
     write_file(tmp_path / "a.tfrecord", contents)
@@ -121,7 +122,7 @@ def test_batches_are_those_of_the_same_set_in_memory(tmp_path):
 
 def test_written_files_hold_the_set_and_replace_nothing(tmp_path, capsys):
     out = tmp_path / "out"
-    records.main(["digits", str(out), "--image-size", "8"])
+    command.main(["digits", str(out), "--image-size", "8"])
     assert "Wrote 1618 of 1618 images" in capsys.readouterr().err
     names = ["digits-test.tfrecord-00000-of-00001", "digits-train.tfrecord-00000-of-00001", "label.labels.txt"]
     assert sorted(path.name for path in out.iterdir()) == names
@@ -132,7 +133,7 @@ def test_written_files_hold_the_set_and_replace_nothing(tmp_path, capsys):
         assert written.num_classes == 10
     before = {path: path.read_bytes() for path in out.iterdir()}
     with pytest.raises(SystemExit):
-        records.main(["digits", str(out)])
+        command.main(["digits", str(out)])
     assert "holds records of the train split already" in capsys.readouterr().err
     assert before == {path: path.read_bytes() for path in out.iterdir()}
 
@@ -152,7 +153,7 @@ def test_writing_in_several_files_leaves_nothing_unfinished(tmp_path, monkeypatc
     def fail(image, label):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(records, "_example", fail)
+    monkeypatch.setattr(records.writing, "_example", fail)
     with pytest.raises(OSError, match="No space left"):
         records.write(source, tmp_path / "full", "train")
     assert list((tmp_path / "full").iterdir()) == []
@@ -226,7 +227,7 @@ def test_folders_that_cannot_be_used(tmp_path):
 
 
 def test_progress_is_shown_where_there_are_many_records(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(records, "_MANY", 1000)
+    monkeypatch.setattr(progress, "RECORDS", 1000)
     write_file(tmp_path / "a.tfrecord", [example(PIXELS[0], 1)] * 3000)
     assert data.load(tmp_path).num_classes == 2
     lines = capsys.readouterr().err.splitlines()

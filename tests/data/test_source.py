@@ -1,19 +1,12 @@
 """The order, the shapes and the values of what a `Source` gives."""
 
-import os
-import subprocess
-import sys
-import textwrap
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from zoo import data
 from zoo.data import Source
-
-ROOT = Path(__file__).parents[2]
 
 
 def numbered(size=23):
@@ -23,20 +16,6 @@ def numbered(size=23):
 
 def rows(batches, count):
     return [batch[..., 0].numpy().astype(int) for batch in islice(batches, count)]
-
-
-def run(code):
-    """Runs Python code in a process of its own and returns what it prints."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    command = [sys.executable, "-c", textwrap.dedent(code)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
 
 
 def test_each_epoch_has_every_example_once_less_the_remainder():
@@ -112,11 +91,6 @@ def test_examples_are_a_fixed_sample_without_replacement_and_labels_follow():
     assert not np.array_equal(sample, source.examples(100, seed=5))
     np.testing.assert_array_equal(source.labelled()[1], source.labels)
     assert source.num_classes == 7
-
-
-def test_importing_the_package_does_not_import_tensorflow():
-    code = "import sys, zoo.data; print([m for m in ('tensorflow', 'keras', 'sklearn') if m in sys.modules])"
-    assert run(code).strip() == "[]"
 
 
 @pytest.mark.parametrize(

@@ -7,29 +7,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy.optimize import linprog
 
+from tests.ot.oracles import draw, program, weigh
 from zoo.ot.exact import MAX_ENTRIES, exact
 
 pytest.importorskip("ot")
-
-
-def draw(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape)
-
-
-def weigh(*shape, seed=0):
-    weights = np.random.default_rng(seed).random(shape)
-    return weights / weights.sum(axis=-1, keepdims=True)
-
-
-def program(cost, a, b):
-    """The same linear program, solved by HiGHS."""
-    n, m = cost.shape
-    constraints = np.concatenate([np.kron(np.eye(n), np.ones(m)), np.kron(np.ones(n), np.eye(m))])
-    result = linprog(cost.ravel(), A_eq=constraints[:-1], b_eq=np.concatenate([a, b])[:-1], method="highs")
-    assert result.success
-    return result.fun
 
 
 @pytest.mark.parametrize(("n", "m"), [(6, 6), (7, 4), (1, 5), (5, 1)])

@@ -9,59 +9,33 @@ import tensorflow as tf
 from keras import ops
 from sklearn.metrics.pairwise import additive_chi2_kernel
 
-from zoo.ot.histograms import (
-    chi_squared,
-    earth_mover,
-    histogram_intersection,
-    js_divergence,
-    kl_divergence,
-    minkowski,
-    quadratic_form,
-    total_variation,
-)
+from tests.ot.oracles import finite_differences, gradients, weigh
+from zoo import ot
 
 BINS = 7
 POSITIONS = np.cumsum(np.random.default_rng(9).random(BINS))
 # exp(-distance) is positive definite on the line.
 SIMILARITY = np.exp(-np.abs(POSITIONS[:, None] - POSITIONS))
 FUNCTIONS = {
-    "total_variation": total_variation,
-    "kl_divergence": kl_divergence,
-    "js_divergence": js_divergence,
-    "earth_mover": earth_mover,
-    "earth_mover_at": lambda p, q: earth_mover(p, q, POSITIONS),
-    "minkowski_1": lambda p, q: minkowski(p, q, order=1),
-    "minkowski_2": minkowski,
-    "minkowski_3.5": lambda p, q: minkowski(p, q, order=3.5),
-    "minkowski_inf": lambda p, q: minkowski(p, q, order=float("inf")),
-    "chi_squared": chi_squared,
-    "histogram_intersection": histogram_intersection,
-    "quadratic_form": lambda p, q: quadratic_form(p, q, SIMILARITY),
+    "total_variation": ot.total_variation,
+    "kl_divergence": ot.kl_divergence,
+    "js_divergence": ot.js_divergence,
+    "earth_mover": ot.earth_mover,
+    "earth_mover_at": lambda p, q: ot.earth_mover(p, q, POSITIONS),
+    "minkowski_1": lambda p, q: ot.minkowski(p, q, order=1),
+    "minkowski_2": ot.minkowski,
+    "minkowski_3.5": lambda p, q: ot.minkowski(p, q, order=3.5),
+    "minkowski_inf": lambda p, q: ot.minkowski(p, q, order=float("inf")),
+    "chi_squared": ot.chi_squared,
+    "histogram_intersection": ot.histogram_intersection,
+    "quadratic_form": lambda p, q: ot.quadratic_form(p, q, SIMILARITY),
 }
 FLAT_AT_EQUAL = set(FUNCTIONS) - {"kl_divergence", "histogram_intersection"}
 
 
 def draw(*shape, seed=0):
-    p = np.random.default_rng(seed).random((*shape, BINS))
-    return p / p.sum(axis=-1, keepdims=True)
-
-
-def gradients(function, *arguments):
-    arguments = [tf.constant(argument) for argument in arguments]
-    with tf.GradientTape() as tape:
-        tape.watch(arguments)
-        value = tf.reduce_sum(function(*arguments))
-    return [gradient.numpy() for gradient in tape.gradient(value, arguments)]
-
-
-def finite_differences(function, *arguments, step=1e-6):
-    """Central differences in each entry of each vector; the moved copies of it are a batch."""
-    found = []
-    for place, argument in enumerate(arguments):
-        moves = step * np.eye(len(argument))
-        up, down = ([*arguments[:place], argument + sign * moves, *arguments[place + 1 :]] for sign in (1, -1))
-        found.append((function(*up) - function(*down)) / (2 * step))
-    return found
+    """Histograms (..., BINS) that sum to 1."""
+    return weigh(*shape, BINS, seed=seed)
 
 
 @pytest.mark.parametrize("theta", [-0.75, 0.0, 0.25, 1.0])
@@ -77,12 +51,12 @@ def test_parallel_lines(theta):
 
     p, q = line_at(0.0), line_at(theta)
     apart = float(theta != 0)
-    assert ops.all(total_variation(p.ravel(), q.ravel()) == apart)
-    assert float(js_divergence(p.ravel(), q.ravel())) == pytest.approx(apart * np.log(2), rel=1e-12)
+    assert ops.all(ot.total_variation(p.ravel(), q.ravel()) == apart)
+    assert float(ot.js_divergence(p.ravel(), q.ravel())) == pytest.approx(apart * np.log(2), rel=1e-12)
     for pair in ((p, q), (q, p)):
-        assert float(kl_divergence(*(grid.ravel() for grid in pair))) == (np.inf if apart else 0)
+        assert float(ot.kl_divergence(*(grid.ravel() for grid in pair))) == (np.inf if apart else 0)
     # W = |theta|: height by height, since no mass has a reason to change its height.
-    moved = ops.sum(earth_mover(p.T * heights, q.T * heights, places)) / heights
+    moved = ops.sum(ot.earth_mover(p.T * heights, q.T * heights, places)) / heights
     assert float(moved) == pytest.approx(abs(theta), rel=1e-12)
 
 
@@ -91,7 +65,7 @@ def test_only_the_earth_mover_has_a_gradient_between_parallel_lines():
     p, q = np.array([1.0, 0.0]), np.array([0.0, 1.0])
     theta = tf.Variable(0.3, dtype="float64")
     with tf.GradientTape() as tape:
-        value = earth_mover(p, q, ops.stack([ops.zeros_like(theta), theta]))
+        value = ot.earth_mover(p, q, ops.stack([ops.zeros_like(theta), theta]))
     assert tape.gradient(value, theta).numpy() == 1.0
 
 
@@ -167,7 +141,7 @@ def test_compiled_as_eager(name):
 
 def test_compiled_by_xla():
     # Those with the most parts: logarithms and cumulative sums.
-    p, q, functions = draw(3), draw(3, seed=1), (js_divergence, earth_mover)
+    p, q, functions = draw(3), draw(3, seed=1), (ot.js_divergence, ot.earth_mover)
     compiled = tf.function(lambda p, q: [function(p, q) for function in functions], jit_compile=True)
     expected = [function(p, q) for function in functions]
     np.testing.assert_allclose(compiled(tf.constant(p), tf.constant(q)), expected, rtol=1e-10)
@@ -177,7 +151,14 @@ def test_half_precision_is_computed_in_float32():
     # A softmax over 1000 bins in bfloat16 sums to 1 within 0.4 %, not within 1e-4: it must not be refused.
     p = ops.softmax(ops.cast(keras.random.normal((1000,), seed=0), "bfloat16"))
     q = ops.softmax(ops.cast(keras.random.normal((1000,), seed=1), "bfloat16"))
-    for function in (total_variation, kl_divergence, js_divergence, earth_mover, minkowski, chi_squared):
+    for function in (
+        ot.total_variation,
+        ot.kl_divergence,
+        ot.js_divergence,
+        ot.earth_mover,
+        ot.minkowski,
+        ot.chi_squared,
+    ):
         found = function(p, q)
         assert keras.backend.standardize_dtype(found.dtype) == "float32"
         assert float(found) == float(function(ops.cast(p, "float32") * 1.0, q))
@@ -186,60 +167,69 @@ def test_half_precision_is_computed_in_float32():
 def test_minkowski_neither_overflows_nor_vanishes():
     # (1e30)^2 overflows float32 and (1e-30)^2 vanishes. Homogeneous of degree 1: 3-4-5 triangles.
     for scale in (1e-30, 1e30):
-        found = minkowski(np.float32([3 * scale, 0]), np.float32([0, 4 * scale]))
+        found = ot.minkowski(np.float32([3 * scale, 0]), np.float32([0, 4 * scale]))
         assert float(found) == pytest.approx(5 * scale, rel=1e-6)
     # Towards infinity the order's power becomes the maximum.
-    assert float(minkowski([3.0, 0.0], [0.0, 4.0], order=1000)) == pytest.approx(4, rel=1e-6)
+    assert float(ot.minkowski([3.0, 0.0], [0.0, 4.0], order=1000)) == pytest.approx(4, rel=1e-6)
 
 
 def test_bounds():
     # Disjoint histograms are as far apart as can be, and JS is never negative: 1000 pairs that nearly agree.
     p, q = [1.0, 0.0, 0.0], [0.0, 0.5, 0.5]
-    for function in (total_variation, chi_squared, histogram_intersection):
+    for function in (ot.total_variation, ot.chi_squared, ot.histogram_intersection):
         assert float(function(p, q)) == 1
     p = draw(1000).astype("float32")
     q = p * (1 + 1e-6 * draw(1000, seed=1).astype("float32"))
-    assert float(ops.min(js_divergence(p, q))) >= 0
+    assert float(ops.min(ot.js_divergence(p, q))) >= 0
 
 
 def test_histogram_intersection_is_the_share_not_covered():
     # By hand: q = (1, 3) in p = (2, 1) is covered by 1 + 1 of 4; p in q by 2 of 3.
-    assert float(histogram_intersection([2.0, 1.0], [1.0, 3.0])) == pytest.approx(0.5)
-    assert float(histogram_intersection([1.0, 3.0], [2.0, 1.0])) == pytest.approx(1 / 3)
+    assert float(ot.histogram_intersection([2.0, 1.0], [1.0, 3.0])) == pytest.approx(0.5)
+    assert float(ot.histogram_intersection([1.0, 3.0], [2.0, 1.0])) == pytest.approx(1 / 3)
 
 
 def test_quadratic_form_takes_similarity_from_distances():
     # Rubner's A = 1 - d / max d. Unit masses one bin apart of four: sqrt(2 - 2 (1 - 1/3)) by hand; it is not positive
     # semidefinite, but negative in no direction of sum 0.
     distances = np.abs(np.arange(4.0)[:, None] - np.arange(4.0))
-    found = quadratic_form([1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], 1 - distances / 3)
+    found = ot.quadratic_form([1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], 1 - distances / 3)
     assert float(found) == pytest.approx(np.sqrt(2 / 3))
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: total_variation([0.5, 0.5], [1.0]), r"do not fit together.*Received: \(2,\) and \(1,\)"),
-        (lambda: total_variation(1.0, 1.0), r"do not fit together.*Received: \(\) and \(\)"),
-        (lambda: js_divergence(np.ones((2, 1)), np.ones((3, 1))), r"do not fit.*\(2, 1\) and \(3, 1\)"),
-        (lambda: chi_squared(np.ones((2, 0)), np.ones((2, 0))), "have no bins"),
-        (lambda: kl_divergence([1.5, -0.5], [0.5, 0.5]), "`p` must be finite and at least 0. Received: 1 values.*of 2"),
-        (lambda: minkowski([1.0, 0.5], [np.inf, np.nan]), "`q` must be finite.*1 values that are NaN.*1 that are inf"),
+        (lambda: ot.total_variation([0.5, 0.5], [1.0]), r"do not fit together.*Received: \(2,\) and \(1,\)"),
+        (lambda: ot.total_variation(1.0, 1.0), r"do not fit together.*Received: \(\) and \(\)"),
+        (lambda: ot.js_divergence(np.ones((2, 1)), np.ones((3, 1))), r"do not fit.*\(2, 1\) and \(3, 1\)"),
+        (lambda: ot.chi_squared(np.ones((2, 0)), np.ones((2, 0))), "have no bins"),
         (
-            lambda: earth_mover([3.0, 1.0], [0.5, 0.5]),
+            lambda: ot.kl_divergence([1.5, -0.5], [0.5, 0.5]),
+            "`p` must be finite and at least 0. Received: 1 values.*of 2",
+        ),
+        (
+            lambda: ot.minkowski([1.0, 0.5], [np.inf, np.nan]),
+            "`q` must be finite.*1 values that are NaN.*1 that are inf",
+        ),
+        (
+            lambda: ot.earth_mover([3.0, 1.0], [0.5, 0.5]),
             "`p` must sum to 1 within 0.0001. Received: sums 4 ... 4. Divide",
         ),
-        (lambda: kl_divergence([0.5, 0.5], [0.5, 0.6]), "`q` must sum to 1"),
-        (lambda: earth_mover([0.5, 0.5], [0.5, 0.5], [0.0]), r"`positions` must have shape \(bins,\).*shape \(1,\)"),
-        (lambda: earth_mover([0.5, 0.5], [0.5, 0.5], [1.0, 0.0]), "`positions` must be .*ascending. Received: .* -1 "),
-        (lambda: earth_mover([0.5, 0.5], [0.5, 0.5], [0.0, np.nan]), "`positions` must be finite"),
-        (lambda: minkowski([0.5, 0.5], [0.5, 0.5], order=0.5), "`order` must be at least 1.*Received: 0.5"),
-        (lambda: minkowski([0.5, 0.5], [0.5, 0.5], order=float("nan")), "`order` must be at least 1"),
-        (lambda: histogram_intersection([0.5, 0.5], [0.0, 0.0]), "`q` has no mass"),
-        (lambda: quadratic_form([0.5, 0.5], [1.0, 0.0], np.eye(3)), r"`similarity` must have shape.*\(3, 3\)"),
-        (lambda: quadratic_form([0.5, 0.5], [1.0, 0.0], np.ones(2)), r"`similarity` must have shape.*\(2,\)"),
-        (lambda: quadratic_form([0.0, 1.0], [1.0, 0.0], -np.eye(2)), "at least 0. Received: a minimum of -2"),
-        (lambda: quadratic_form([0.0, 1.0], [1.0, 0.0], np.full((2, 2), np.nan)), "`similarity` must be finite"),
+        (lambda: ot.kl_divergence([0.5, 0.5], [0.5, 0.6]), "`q` must sum to 1"),
+        (lambda: ot.earth_mover([0.5, 0.5], [0.5, 0.5], [0.0]), r"`positions` must have shape \(bins,\).*shape \(1,\)"),
+        (
+            lambda: ot.earth_mover([0.5, 0.5], [0.5, 0.5], [1.0, 0.0]),
+            "`positions` must be .*ascending. Received: .* -1 ",
+        ),
+        (lambda: ot.earth_mover([0.5, 0.5], [0.5, 0.5], [0.0, np.nan]), "`positions` must be finite"),
+        (lambda: ot.minkowski([0.5, 0.5], [0.5, 0.5], order=0.5), "`order` must be at least 1.*Received: 0.5"),
+        (lambda: ot.minkowski([0.5, 0.5], [0.5, 0.5], order=float("nan")), "`order` must be at least 1"),
+        (lambda: ot.histogram_intersection([0.5, 0.5], [0.0, 0.0]), "`q` has no mass"),
+        (lambda: ot.quadratic_form([0.5, 0.5], [1.0, 0.0], np.eye(3)), r"`similarity` must have shape.*\(3, 3\)"),
+        (lambda: ot.quadratic_form([0.5, 0.5], [1.0, 0.0], np.ones(2)), r"`similarity` must have shape.*\(2,\)"),
+        (lambda: ot.quadratic_form([0.0, 1.0], [1.0, 0.0], -np.eye(2)), "at least 0. Received: a minimum of -2"),
+        (lambda: ot.quadratic_form([0.0, 1.0], [1.0, 0.0], np.full((2, 2), np.nan)), "`similarity` must be finite"),
     ],
 )
 def test_bad_inputs(call, message):

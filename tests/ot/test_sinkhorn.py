@@ -139,8 +139,8 @@ def test_stops_at_the_tolerance_and_says_so():
 
 
 def test_epsilon_scaling_reaches_the_same_solution_sooner():
-    cost, a, b = problem(1, 40, 40, seed=5)
-    epsilon = 0.005 * cost.mean()
+    cost, a, b = problem(1, 20, 20, seed=5)
+    epsilon = 0.01 * cost.mean()
     options = {"tolerance": 1e-4, "max_iterations": 50_000}
     plain, scaled = (solve(cost, epsilon, a, b, epsilon_scaling=flag, **options) for flag in (False, True))
     np.testing.assert_allclose(plain.regularized_cost, scaled.regularized_cost, rtol=1e-4)

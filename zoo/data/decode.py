@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from zoo.data.source import centre_box
-
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
@@ -77,6 +75,22 @@ def size_and_kind(image):
     if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
         width, height = height, width
     return (height, width), _is_grey(image)
+
+
+def centre_box(size, wanted):
+    """The largest box around the centre of an image with the aspect ratio of another size.
+
+    Args:
+        size: (height, width) of the image.
+        wanted: (height, width) whose ratio counts.
+
+    Returns:
+        (left, top, right, bottom) in whole pixels.
+    """
+    scale = min(size[0] / wanted[0], size[1] / wanted[1])
+    height, width = (max(1, round(scale * side)) for side in wanted)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    return left, top, left + width, top + height
 
 
 def _is_grey(image):

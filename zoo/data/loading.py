@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from zoo.checks import check_choice
-from zoo.data import folder, images, points
+from zoo.data import folder, images, points, records
 from zoo.data.source import Source
 from zoo.data.splits import SPLITS, split_of
 
@@ -89,9 +89,6 @@ def load(name, *, split="train", image_size=None, channels=None, data_dir=None, 
         (examples, labels), origin = images.find(name, split, data_dir)
         return Source(name, examples, labels=labels, num_classes=10, origin=origin, **options)
     path = _known_folder(name)
-    # Imported here, so that `python -m zoo.data.records` does not find itself imported already.
-    from zoo.data import records
-
     files = records.find(path)
     if files:
         return records.load(path, split, **options, cache=cache, files=files)

@@ -2,6 +2,8 @@
 
 import sys
 
+RECORDS = 100_000  # between two lines, of those that are read without being decoded
+
 
 def show(line, last):
     """Prints a line of progress.

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from zoo.checks import check_positive, check_replicas
+from zoo.checks import check_positive, check_whole
 from zoo.data.cache import Cached, is_small
+from zoo.data.checks import checked_examples, checked_labels, parts
+from zoo.data.pipeline import Pipeline
 
 _CHUNK = 256
-# Rows of files that one call of Python reads: a call per picture costs more than decoding a small one.
-_READ_AT_ONCE = 32
 
 
 class Source:
@@ -64,28 +64,22 @@ class Source:
         origin="memory",
     ):
         """Checks the arrays."""
-        self._is_files = hasattr(examples, "read")
-        if self._is_files:
+        if hasattr(examples, "read"):
             keep = is_small(examples.shape) if cache is None else cache
-            self._data = Cached(examples) if keep else examples
+            stored = Cached(examples) if keep else examples
         else:
-            self._data = _checked(name, examples, white)
-        self._is_bytes = self._is_files or self._data.dtype == np.uint8
-        self._white = white
-        stored = tuple(self._data.shape[1:])
+            stored = checked_examples(name, examples, white)
         self.name = name
-        self.size = len(self._data)
-        self.is_images = len(stored) == 3
-        if self.is_images:
-            self.shape = (*(image_size or stored[:2]), channels or stored[2])
-        else:
-            self.shape = stored
+        self.size, shape = len(stored), stored.shape[1:]
+        self.is_images = len(shape) == 3
+        self.shape = (*(image_size or shape[:2]), channels or shape[2]) if self.is_images else tuple(shape)
+        self._pipeline = Pipeline(stored, self.shape, white)
         self.is_labelled = labels is not None
         self._read_labels = labels if callable(labels) else None
         self._num_classes = num_classes if self.is_labelled else None
         self._labels = None
         if self.is_labelled and not self._read_labels:
-            self._labels = _checked_labels(name, labels, self.size, num_classes)
+            self._labels = checked_labels(name, labels, self.size, num_classes)
         self.class_names = class_names
         self.modes, self.mode_std = modes, mode_std
         self.origin = origin
@@ -176,10 +170,10 @@ class Source:
         import tensorflow as tf
 
         steps = self.steps_per_epoch(batch_size, group)
-        _check_whole("seed", seed, low=-(2**63), high=2**63 - 1)
-        _check_whole("first_epoch", first_epoch, low=0, high=2**63 - 1)
-        _check_whole("first_step", first_step, low=0, high=steps - 1)
-        start, sizes = _parts(batch_size, replicas)
+        check_whole("seed", seed, low=-(2**63), high=2**63 - 1)
+        check_whole("first_epoch", first_epoch, low=0, high=2**63 - 1)
+        check_whole("first_step", first_step, low=0, high=steps - 1)
+        start, sizes = parts(batch_size, replicas)
         of_one = group or 1
 
         def order_of(epoch):
@@ -195,7 +189,7 @@ class Source:
         # The next epoch is shuffled while this one is read.
         orders = tf.data.Dataset.counter(first_epoch).map(order_of).prefetch(1)
         rows = orders.flat_map(tf.data.Dataset.from_tensor_slices)
-        return self._pipeline(rows, [size * of_one for size in sizes], group).prefetch(tf.data.AUTOTUNE)
+        return self._pipeline.batches(rows, [size * of_one for size in sizes], group).prefetch(tf.data.AUTOTUNE)
 
     def examples(self, n=None, seed=0):
         """A fixed sample without replacement, or all examples in order.
@@ -269,13 +263,13 @@ class Source:
     def _labels_of(self, rows):
         if self._labels is not None:
             return self._labels[rows]
-        return _checked_labels(self.name, self._read_labels(rows), len(rows), self._num_classes)
+        return checked_labels(self.name, self._read_labels(rows), len(rows), self._num_classes)
 
     def _sample(self, n, seed):
         if n is None:
             return np.arange(self.size)
         check_positive("n", n)
-        _check_whole("seed", seed, low=0, high=2**32 - 1)
+        check_whole("seed", seed, low=0, high=2**32 - 1)
         if n > self.size:
             raise ValueError(
                 f"A sample without replacement has at most as many examples as {self.name!r}: {self.size}. "
@@ -294,159 +288,4 @@ class Source:
         import tensorflow as tf
 
         numbers = tf.data.Dataset.from_tensor_slices(rows).batch(_CHUNK)
-        return self._pipeline(numbers, [_CHUNK], drop_remainder=False).as_numpy_iterator()
-
-    def _pipeline(self, rows, sizes, group=None, drop_remainder=True):
-        """Vectors of row numbers to batches of examples, as long as each of `sizes` in turn."""
-        import tensorflow as tf
-
-        many = min(_READ_AT_ONCE, sum(sizes))
-        sizes = sizes[0] if len(set(sizes)) == 1 else sizes
-        if self._is_files:
-            rows = rows.rebatch(many, drop_remainder=drop_remainder)
-            batches = rows.map(self._read_files, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-            batches = batches.rebatch(sizes, drop_remainder=drop_remainder)
-            read = tf.identity
-        else:
-            batches = rows.rebatch(sizes, drop_remainder=drop_remainder)
-            # On the CPU, where the pipeline runs, also when a GPU is the default device.
-            with tf.device("CPU:0"):
-                stored = tf.constant(self._data)
-
-            def read(batch):
-                return tf.gather(stored, batch)
-
-        def finish(batch):
-            examples = read(batch)
-            if group is not None:
-                size = None if batch.shape[0] is None else batch.shape[0] // group
-                examples = tf.reshape(examples, (-1 if size is None else size, group, *examples.shape[1:]))
-            return self._finish(examples)
-
-        batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        options = tf.data.Options()
-        # Several workers each take their part of every batch; there are no files to divide instead.
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-        return batches.with_options(options)
-
-    def _read_files(self, rows):
-        """Pictures of some rows, as a uint8 tensor (rows, height, width, channels)."""
-        import tensorflow as tf
-
-        def read(numbers):
-            pictures = np.empty((len(numbers), *self._data.shape[1:]), np.uint8)
-            for place, number in enumerate(numbers.tolist()):
-                pictures[place] = self._data.read(number)
-            return pictures
-
-        pictures = tf.numpy_function(read, [rows], tf.uint8, stateful=False)
-        return tf.ensure_shape(pictures, (rows.shape[0], *self._data.shape[1:]))
-
-    def _finish(self, batch):
-        """A batch as stored to float32 of `shape`, images to [-1, 1]."""
-        import tensorflow as tf
-
-        batch = tf.cast(batch, tf.float32)
-        if self._is_bytes:
-            batch = batch / (self._white / 2) - 1
-        if not self.is_images or tuple(batch.shape[-3:]) == self.shape:
-            return batch
-        leading = tf.shape(batch)[:-3]
-        images = tf.reshape(batch, (-1, *batch.shape[-3:]))
-        height, width, channels = self.shape
-        if images.shape[-1] != channels:
-            images = tf.image.rgb_to_grayscale(images) if channels == 1 else tf.repeat(images, 3, axis=-1)
-        if tuple(images.shape[1:3]) != (height, width):
-            left, top, right, bottom = centre_box(images.shape[1:3], (height, width))
-            images = tf.image.resize(images[:, top:bottom, left:right], (height, width), antialias=True)
-            images = tf.clip_by_value(images, -1, 1)
-        resized = tf.reshape(images, tf.concat([leading, self.shape], 0))
-        return tf.ensure_shape(resized, (*batch.shape[:-3], *self.shape))
-
-
-def centre_box(size, wanted):
-    """The largest box around the centre of an image with the aspect ratio of another size.
-
-    Args:
-        size: (height, width) of the image.
-        wanted: (height, width) whose ratio counts.
-
-    Returns:
-        (left, top, right, bottom) in whole pixels.
-    """
-    scale = min(size[0] / wanted[0], size[1] / wanted[1])
-    height, width = (max(1, round(scale * side)) for side in wanted)
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    return left, top, left + width, top + height
-
-
-def _checked(name, examples, white):
-    examples = np.asarray(examples)
-    if examples.ndim < 2 or examples.size == 0:
-        raise ValueError(f"Examples of {name!r} must fill an array (size, ...). Received: {examples.shape}.")
-    if examples.dtype == np.uint8:
-        if examples.ndim == 3:
-            examples = examples[..., None]
-        if examples.ndim != 4 or examples.shape[-1] not in (1, 3):
-            raise ValueError(
-                f"The 8-bit images of {name!r} must have shape (size, height, width), or that and "
-                f"1 or 3 channels. Received: {examples.shape}. Points are to be floats."
-            )
-        if examples.max() > white:
-            raise ValueError(f"The images of {name!r} must be at most {white}. Received: {examples.max()}.")
-        return examples
-    if not np.issubdtype(examples.dtype, np.floating):
-        raise ValueError(
-            f"The examples of {name!r} must be uint8 images or floats. Received: dtype {examples.dtype}. "
-            "Convert them with `astype`."
-        )
-    bad = examples.size - np.count_nonzero(np.isfinite(examples))
-    if bad:
-        raise ValueError(
-            f"The examples of {name!r} hold {bad} values that are NaN or infinite, of {examples.size}. "
-            "Expected finite numbers. Remove or repair those rows."
-        )
-    low, high = examples.min(), examples.max()
-    if examples.ndim == 4 and (low < -1 or high > 1 or low >= 0):
-        raise ValueError(
-            f"Images of {name!r} that are floats must lie in [-1, 1] and use both signs. "
-            f"Received: min={low:g}, max={high:g}. Keep 8-bit images as uint8, or rescale: "
-            "`images * 2 - 1` takes [0, 1] to [-1, 1]."
-        )
-    return examples.astype("float32", copy=False)
-
-
-def _checked_labels(name, labels, size, num_classes):
-    labels = np.asarray(labels)
-    if labels.shape != (size,) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"The labels of {name!r} must be one whole number per example: ({size},). "
-            f"Received: shape {labels.shape}, dtype {labels.dtype}."
-        )
-    low, high = labels.min(), labels.max()
-    if low < 0 or (num_classes is not None and high >= num_classes):
-        classes = "0 or more" if num_classes is None else f"0 to {num_classes - 1}"
-        raise ValueError(f"The labels of {name!r} must be {classes}. Received: {low} to {high}.")
-    return labels.astype("int64")
-
-
-def _parts(batch_size, replicas):
-    """First element of a batch that this process feeds, and how many each of its replicas gets."""
-    if replicas is None:
-        return 0, [batch_size]
-    expected = "three whole numbers (first, count, total): this process feeds `count` of `total` replicas"
-    if not isinstance(replicas, (tuple, list)) or len(replicas) != 3:
-        raise ValueError(f"`replicas` must be {expected}. Received: {replicas!r}.")
-    first, count, total = replicas
-    for name, number, low in (("first", first, 0), ("count", count, 1), ("total", total, 1)):
-        _check_whole(f"replicas ({name})", number, low=low, high=2**31 - 1)
-    if first + count > total:
-        raise ValueError(f"`replicas` must be {expected}, `first + count` at most `total`. Received: {replicas!r}.")
-    check_replicas(batch_size, total)
-    sizes = [batch_size // total + (replica < batch_size % total) for replica in range(total)]
-    return sum(sizes[:first]), sizes[first : first + count]
-
-
-def _check_whole(name, value, *, low, high):
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"`{name}` must be a whole number from {low} to {high}. Received: {value!r}.")
+        return self._pipeline.batches(numbers, [_CHUNK], drop_remainder=False).as_numpy_iterator()

@@ -1,16 +1,15 @@
 """Optimal transport as pure functions in `keras.ops`: batched, masked, differentiable, compiled. See docs/ot.md."""
 
 from zoo.ot.costs import cosine, cost_matrix, euclidean, squared_euclidean
+from zoo.ot.cross_bin import earth_mover, quadratic_form
 from zoo.ot.divergence import minibatch_energy_distance, sinkhorn_divergence
 from zoo.ot.exact import ExactResult, exact
 from zoo.ot.histograms import (
     chi_squared,
-    earth_mover,
     histogram_intersection,
     js_divergence,
     kl_divergence,
     minkowski,
-    quadratic_form,
     total_variation,
 )
 from zoo.ot.ipot import IPOTResult, ipot

@@ -115,3 +115,8 @@ def safe_sqrt(squared):
     """Square root with gradient 0 at 0."""
     positive = squared > 0
     return ops.where(positive, ops.sqrt(ops.where(positive, squared, 1.0)), 0.0)
+
+
+def absolute(values):
+    """|x| with gradient 0 at 0: that of JAX's own is 1."""
+    return values * ops.sign(ops.stop_gradient(values))

@@ -1,7 +1,7 @@
 """Distances between histograms over the same bins, each over the last axis; leading axes are batches and broadcast.
 
-All but `earth_mover` and `quadratic_form` compare a bin only with the same bin of the other histogram. So two bumps
-that do not overlap are equally far apart however far they lie (Rubner et al. 2000; Arjovsky et al. 2017, section 2).
+They compare a bin only with the same bin of the other histogram. So two bumps that do not overlap are equally far apart
+however far they lie (Rubner et al. 2000; Arjovsky et al. 2017, section 2). `zoo.ot.cross_bin` sees how far.
 
 Results are float32, or float64 where an input is; half precision is computed in float32. (Keras 3.15 itself brings
 float64 arrays to float32 on the NumPy backend, and takes cumulative sums in float32 on PyTorch.) Values are checked
@@ -12,13 +12,11 @@ import numpy as np
 from keras import ops
 
 from zoo.ot.backend import has_values
-from zoo.ot.costs import safe_sqrt
-from zoo.ot.inputs import SUM_TOLERANCE, as_float, dtype_of, line, same_type
+from zoo.ot.costs import absolute
+from zoo.ot.inputs import SUM_TOLERANCE, as_float, dtype_of, same_type
 
 # Rounding each bin to half precision moves the sum of a histogram by up to 0.4 %.
 HALF_SUM_TOLERANCE = 1e-2
-# A quadratic form that is negative by more than rounding: this share of the sum of its terms' sizes.
-FORM_TOLERANCE = 1e-4
 
 
 def total_variation(p, q):
@@ -39,7 +37,7 @@ def total_variation(p, q):
     Example:
         >>> total_variation([0.5, 0.5, 0.0], [0.0, 0.5, 0.5])  # 0.5
     """
-    p, q = _histograms(p, q, sum_to_one=True)
+    p, q = as_histograms(p, q, sum_to_one=True)
     return 0.5 * ops.sum(absolute(p - q), axis=-1)
 
 
@@ -64,7 +62,7 @@ def kl_divergence(p, q):
         >>> kl_divergence([1.0, 0.0], [0.5, 0.5])  # log 2 = 0.6931
         >>> kl_divergence([0.5, 0.5], [1.0, 0.0])  # inf
     """
-    p, q = _histograms(p, q, sum_to_one=True)
+    p, q = as_histograms(p, q, sum_to_one=True)
     return _relative_entropy(p, q)
 
 
@@ -91,56 +89,10 @@ def js_divergence(p, q):
     Example:
         >>> js_divergence([1.0, 0.0], [0.0, 1.0])  # log 2 = 0.6931
     """
-    p, q = _histograms(p, q, sum_to_one=True)
+    p, q = as_histograms(p, q, sum_to_one=True)
     middle = 0.5 * (p + q)
     # Rounding can leave a value of -1e-8, of which a caller may take the root. The gradient is 0 there anyway.
     return ops.relu(0.5 * (_relative_entropy(p, middle) + _relative_entropy(q, middle)))
-
-
-def earth_mover(p, q, positions=None):
-    """Earth mover's distance on a line, sum_i |P_i - Q_i| (x_{i+1} - x_i), with P and Q the cumulative sums.
-
-    The least work, mass times distance, that turns p into q: the 1-Wasserstein distance of the histograms.
-
-    Source: Rubner et al. 2000, The earth mover's distance as a metric for image retrieval; the formula on the line:
-    Peyre and Cuturi 2019, Computational Optimal Transport, section 2.6.
-
-    Args:
-        p: Histogram (..., bins), at least 0, summing to 1.
-        q: Histogram (..., bins), likewise.
-        positions: x, where the bins lie, (bins,) or (..., bins), ascending. 0, 1, 2, ... by default.
-
-    Returns:
-        Tensor (...), at least 0, in the unit of the positions.
-
-    Raises:
-        ValueError: If shapes do not fit, values are negative, not finite or do not sum to 1, or the positions are not
-            ascending.
-
-    Example:
-        >>> earth_mover([1.0, 0.0, 0.0], [0.0, 0.0, 1.0])  # 2.0
-        >>> earth_mover([1.0, 0.0], [0.0, 1.0], positions=[0.0, 0.3])  # 0.3
-    """
-    p, q = _histograms(p, q, sum_to_one=True)
-    if positions is None:
-        return ops.sum(absolute(ops.cumsum(p - q, axis=-1)[..., :-1]), axis=-1)
-    p, q, positions = same_type(p, q, as_float(positions))
-    shape = tuple(positions.shape)
-    if not (_fit(shape, tuple(p.shape)) and _fit(shape, tuple(q.shape))):
-        raise ValueError(
-            f"`positions` must have shape (bins,) or (..., bins). Received: shape {shape} beside histograms of shapes "
-            f"{tuple(p.shape)} and {tuple(q.shape)}."
-        )
-    gaps = positions[..., 1:] - positions[..., :-1]
-    fixed = ops.stop_gradient(gaps)
-    if has_values(fixed):
-        values = ops.convert_to_numpy(fixed)
-        if not (values >= 0).all():
-            raise ValueError(
-                "`positions` must be finite and ascending. "
-                f"Received: a step of {values.min():g} between neighbours. Sort the bins, and the histograms with them."
-            )
-    return ops.sum(absolute(ops.cumsum(p - q, axis=-1)[..., :-1]) * gaps, axis=-1)
 
 
 def minkowski(p, q, order=2):
@@ -170,7 +122,7 @@ def minkowski(p, q, order=2):
             f"`order` must be at least 1: below it the triangle inequality fails. Received: {order!r}. "
             'Use 1, 2 or float("inf").'
         )
-    p, q = _histograms(p, q)
+    p, q = as_histograms(p, q)
     differences = absolute(p - q)
     if order == 1:
         return ops.sum(differences, axis=-1)
@@ -204,7 +156,7 @@ def chi_squared(p, q):
     Example:
         >>> chi_squared([1.0, 0.0], [0.0, 1.0])  # 1.0
     """
-    p, q = _histograms(p, q)
+    p, q = as_histograms(p, q)
     total = p + q
     positive = total > 0
     return 0.5 * ops.sum(ops.where(positive, ops.square(p - q) / ops.where(positive, total, 1.0), 0.0), axis=-1)
@@ -232,7 +184,7 @@ def histogram_intersection(p, q):
     Example:
         >>> histogram_intersection([2.0, 1.0], [1.0, 3.0])  # 1 - (1 + 1) / 4 = 0.5
     """
-    p, q = _histograms(p, q)
+    p, q = as_histograms(p, q)
     mass = ops.sum(q, axis=-1)
     fixed = ops.stop_gradient(mass)
     if has_values(fixed) and not (ops.convert_to_numpy(fixed) > 0).all():
@@ -241,58 +193,6 @@ def histogram_intersection(p, q):
         )
     shared = ops.sum(ops.where(p < q, p, q), axis=-1)
     return 1.0 - shared / ops.where(mass > 0, mass, 1.0)
-
-
-def quadratic_form(p, q, similarity):
-    """Quadratic-form distance, sqrt((p - q)^T A (p - q)), with A_ij the similarity of bins i and j.
-
-    Rubner et al. take A_ij = 1 - d_ij / max d with d_ij the distance of the bins. With the identity it is the
-    Euclidean distance. The gradient is 0 where p = q.
-
-    Source: Hafner et al. 1995, Efficient color histogram indexing for quadratic form distance functions; Rubner et al.
-    2000, "Quadratic-form distance".
-
-    Args:
-        p: Histogram (..., bins), at least 0, of any mass.
-        q: Histogram (..., bins), likewise.
-        similarity: A, (bins, bins) or (..., bins, bins), not negative in any direction p - q (positive semidefinite is
-            enough).
-
-    Returns:
-        Tensor (...), at least 0.
-
-    Raises:
-        ValueError: If shapes do not fit, values are negative or not finite, or the form is negative at p - q.
-
-    Example:
-        >>> quadratic_form([1.0, 0.0], [0.0, 1.0], [[1.0, 0.5], [0.5, 1.0]])  # 1.0
-    """
-    p, q = _histograms(p, q)
-    p, q, similarity = same_type(p, q, as_float(similarity))
-    shape, difference = tuple(similarity.shape), p - q
-    bins = difference.shape[-1:]
-    if not (_fit(shape[-2:-1], bins) and _fit(shape[:-2] + shape[-1:], tuple(difference.shape))):
-        raise ValueError(
-            f"`similarity` must have shape (bins, bins) or (..., bins, bins). Received: shape {shape} beside "
-            f"histograms of shapes {tuple(p.shape)} and {tuple(q.shape)}."
-        )
-    squared = ops.sum(ops.squeeze(ops.matmul(line(difference), similarity), -2) * difference, axis=-1)
-    fixed = ops.stop_gradient(squared)
-    if has_values(fixed):
-        sizes = ops.matmul(line(ops.abs(difference)), ops.abs(similarity))
-        sizes = ops.sum(ops.squeeze(ops.stop_gradient(sizes), -2) * ops.stop_gradient(ops.abs(difference)), axis=-1)
-        if not ops.convert_to_numpy(ops.all(fixed >= -FORM_TOLERANCE * sizes)):
-            raise ValueError(
-                "`similarity` must be finite, and (p - q)^T A (p - q) at least 0. "
-                f"Received: a minimum of {ops.convert_to_numpy(fixed).min():g}. Pass a positive semidefinite matrix, "
-                "such as exp(-distance) of the bins."
-            )
-    return safe_sqrt(squared)
-
-
-def absolute(values):
-    """|x| with gradient 0 at 0: that of JAX's own is 1."""
-    return values * ops.sign(ops.stop_gradient(values))
 
 
 def _relative_entropy(p, q):
@@ -304,13 +204,13 @@ def _relative_entropy(p, q):
     return ops.sum(ops.where(missed, float("inf"), terms), axis=-1)
 
 
-def _histograms(p, q, sum_to_one=False):
+def as_histograms(p, q, sum_to_one=False):
     """Two histograms as floating-point tensors of one type, checked."""
     p, q = ops.convert_to_tensor(p), ops.convert_to_tensor(q)
     half = any(dtype_of(histogram) in ("float16", "bfloat16") for histogram in (p, q))
     p, q = same_type(as_float(p), as_float(q))
     shapes = tuple(p.shape), tuple(q.shape)
-    if not _fit(*shapes):
+    if not fit(*shapes):
         raise ValueError(
             "The histograms do not fit together. Expected shapes (..., bins) with the same bins and leading axes that "
             f"broadcast. Received: {shapes[0]} and {shapes[1]}."
@@ -322,7 +222,7 @@ def _histograms(p, q, sum_to_one=False):
     return p, q
 
 
-def _fit(first, second):
+def fit(first, second):
     """Whether two shapes have the same last axis, and others that broadcast; None fits any length."""
     pairs = zip(reversed(first), reversed(second), strict=False)
     lengths = [len({*pair} - {None}) < 2 or (place > 0 and 1 in pair) for place, pair in enumerate(pairs)]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
+from zoo.checks import check_finite
 from zoo.ot.backend import has_values
 
 # Weights count as normalised when their sum is this close to 1.
@@ -169,6 +170,14 @@ def refuse_empty(**shapes):
     for name, shape in shapes.items():
         if 0 in shape:
             raise ValueError(f"`{name}` is empty: shape {shape}. Expected at least one point on each side.")
+
+
+def refuse_not_finite(advice, **arrays):
+    """Raises where an array holds NaN or infinite values, if they can be read: not while a graph is traced."""
+    for name, array in arrays.items():
+        fixed = ops.stop_gradient(array)
+        if has_values(fixed):
+            check_finite(f"`{name}` holds", ops.convert_to_numpy(fixed), advice)
 
 
 def faults(problem, balanced, largest_exponent=LARGEST_EXPONENT):

@@ -6,8 +6,16 @@ import numpy as np
 from keras import ops
 
 from zoo.ot.backend import has_values
-from zoo.ot.histograms import absolute
-from zoo.ot.inputs import SUM_TOLERANCE, as_float, dtype_of, refuse_empty, same_type, weights_and_mask
+from zoo.ot.costs import absolute
+from zoo.ot.inputs import (
+    SUM_TOLERANCE,
+    as_float,
+    dtype_of,
+    refuse_empty,
+    refuse_not_finite,
+    same_type,
+    weights_and_mask,
+)
 
 
 def wasserstein_1d(source, target, source_weights=None, target_weights=None, *, p=1):
@@ -55,7 +63,7 @@ def wasserstein_1d(source, target, source_weights=None, target_weights=None, *, 
             f"Received: {shapes[0]} and {shapes[1]}. For points of more coordinates see `exact` and `sinkhorn`."
         )
     refuse_empty(source=shapes[0], target=shapes[1])
-    _check_finite(source=source, target=target)
+    refuse_not_finite("Repair or remove those samples.", source=source, target=target)
     same_count = shapes[0][-1] == shapes[1][-1] and shapes[0][-1] is not None
     if source_weights is None and target_weights is None and same_count:
         return ops.mean(_powers(ops.sort(source, axis=-1) - ops.sort(target, axis=-1), p), axis=-1)
@@ -118,14 +126,3 @@ def _weights(side, weights, samples):
                 f"{sums.min():.6g} ... {sums.max():.6g}. Divide them by their sum."
             )
     return weights
-
-
-def _check_finite(**sets):
-    for name, samples in sets.items():
-        fixed = ops.stop_gradient(samples)
-        if has_values(fixed) and not ops.convert_to_numpy(ops.all(ops.isfinite(fixed))):
-            values = ops.convert_to_numpy(fixed)
-            raise ValueError(
-                f"`{name}` holds {values.size - np.count_nonzero(np.isfinite(values))} values that are NaN or "
-                f"infinite, of {values.size}. Expected finite numbers. Repair or remove those samples."
-            )

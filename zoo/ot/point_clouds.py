@@ -6,7 +6,19 @@ from keras import ops
 from zoo.checks import check_choice, check_positive
 from zoo.ot.backend import compiled, has_values
 from zoo.ot.costs import COSTS, FEW_COORDINATES, safe_sqrt, unit
-from zoo.ot.inputs import Problem, as_points, column, dtype_of, faults, line, report, spoiled, tensors, weights_and_mask
+from zoo.ot.inputs import (
+    Problem,
+    as_points,
+    column,
+    dtype_of,
+    faults,
+    line,
+    refuse_not_finite,
+    report,
+    spoiled,
+    tensors,
+    weights_and_mask,
+)
 from zoo.ot.sinkhorn import SinkhornResult, negative_entropy
 from zoo.ot.solvers import miss, times, times_transposed
 
@@ -67,7 +79,7 @@ def point_cloud_sinkhorn(
             "`point_cloud_sinkhorn` solves one problem of known size. Expected points of shape (n, d) and (m, d). "
             f"Received: {tuple(source.shape)} and {tuple(target.shape)}. For batches use `sinkhorn`."
         )
-    _refuse_bad_points(source=source, target=target)
+    refuse_not_finite("Remove or repair those points.", source=source, target=target)
     if block_size is None:
         block_size = max(1, BLOCK_ENTRIES // target.shape[0])
     check_positive("block_size", block_size)
@@ -82,18 +94,6 @@ def point_cloud_sinkhorn(
     if has_values(wrong) and np.any(ops.convert_to_numpy(wrong)):
         report(wrong, problem, "epsilon")
     return result
-
-
-def _refuse_bad_points(**sides):
-    for name, points in sides.items():
-        if has_values(points):
-            values = ops.convert_to_numpy(ops.stop_gradient(points))
-            bad = values.size - np.count_nonzero(np.isfinite(values))
-            if bad:
-                raise ValueError(
-                    f"`{name}` holds {bad} values that are NaN or infinite, of {values.size}. Expected finite numbers. "
-                    "Remove or repair those points."
-                )
 
 
 @compiled
