@@ -34,7 +34,12 @@ def __getattr__(name):
     if name == "__all__":
         return sorted(_homes())
     if name.startswith("_") or name not in _homes():
-        raise AttributeError(f"module 'zoo' has no attribute {name!r}. It offers: {', '.join(sorted(_homes()))}.")
+        import difflib
+
+        offered = [*sorted(_homes()), *_ROOMS]
+        close = difflib.get_close_matches(name, offered, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}.{hint} It offers: {', '.join(offered)}.")
     value = getattr(importlib.import_module(_homes()[name]), name)
     globals()[name] = value
     return value

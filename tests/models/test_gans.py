@@ -137,9 +137,9 @@ def test_batch_statistics_reach_the_average():
         (lambda g, c: GAN(g, c, generator_loss="hinge"), "'non_saturating', 'minimax'. Received: 'hinge'"),
         (lambda g, c: GAN(g, c, discriminator_steps=0), "at least 1. Received: 0"),
         (lambda g, c: WGAN(g, c, clip=0), "above 0"),
-        (lambda g, c: WGANGP(g, c, gradient_penalty_weight=-1), "must not be negative"),
+        (lambda g, c: WGANGP(g, c, gradient_penalty_weight=-1), "at least 0. Received: -1"),
         (lambda g, c: WGANGP(g, c, critic_steps=1.5), "whole number"),
-        (lambda g, c: GAN(g, c, generator_ema=1.0), r"decay in \[0, 1\)"),
+        (lambda g, c: GAN(g, c, generator_ema=1.0), "at least 0 and below 1. Received: 1.0"),
     ],
 )
 def test_bad_arguments(build, message):

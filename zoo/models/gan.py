@@ -2,9 +2,9 @@
 
 import keras
 
-from zoo.checks import check_choice, check_judge, check_positive
+from zoo.checks import check_choice, check_positive
 from zoo.losses.adversarial import discriminator_cross_entropy, minimax_generator, non_saturating_generator
-from zoo.training import LatentModel, averaged, minimize, shares
+from zoo.training import LatentModel, averaged, check_judge, minimize, shares
 
 GENERATOR_LOSSES = {"non_saturating": non_saturating_generator, "minimax": minimax_generator}
 

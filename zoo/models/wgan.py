@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from zoo.checks import check_judge, check_positive
+from zoo.checks import check_choice, check_number, check_positive
 from zoo.losses.adversarial import wasserstein_critic, wasserstein_generator
-from zoo.training import LatentModel, TrainFunction, averaged, minimize, shares, update_each, whole_number
+from zoo.training import LatentModel, TrainFunction, averaged, check_judge, minimize, shares, update_each, whole_number
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -56,8 +56,8 @@ class WGAN(LatentModel):
         super().__init__(seed=seed, **kwargs)
         check_judge("critic", critic, generator)
         check_positive("critic_steps", critic_steps)
-        if clip <= 0:
-            raise ValueError(f"`clip` must be above 0, such as 0.01. Received: {clip}.")
+        check_number("clip", clip, 0, above=True)
+        check_choice("long_critic_phases", long_critic_phases, (True, False))
         self.generator, self.critic = generator, critic
         self.critic_steps = critic_steps
         self.clip = clip

@@ -4,9 +4,9 @@ from functools import partial
 
 import keras
 
-from zoo.checks import check_judge, check_positive
+from zoo.checks import check_number, check_positive
 from zoo.losses.adversarial import gradient_penalty, wasserstein_critic, wasserstein_generator
-from zoo.training import LatentModel, averaged, minimize, shares
+from zoo.training import LatentModel, averaged, check_judge, minimize, shares
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -58,8 +58,7 @@ class WGANGP(LatentModel):
         check_judge("critic", critic, generator)
         _check_no_batch_norm(critic)
         check_positive("critic_steps", critic_steps)
-        if gradient_penalty_weight < 0:
-            raise ValueError(f"`gradient_penalty_weight` must not be negative. Received: {gradient_penalty_weight}.")
+        check_number("gradient_penalty_weight", gradient_penalty_weight, 0)
         self.generator, self.critic = generator, critic
         self.critic_steps = critic_steps
         self.gradient_penalty_weight = gradient_penalty_weight

@@ -36,6 +36,6 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def _stop(self, what):
         raise FloatingPointError(
-            f"Training stopped: {what}. The last checkpoint was written before and is kept. Look for NaN or "
+            f"Training stopped: {what}. No checkpoint is written of it; an earlier one is kept. Look for NaN or "
             "unscaled values in the data, or lower the learning rate."
         )

@@ -1,12 +1,14 @@
 """Models whose generator maps latents to examples: their average, their samples, and what they serve."""
 
+import inspect
+
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from zoo import random
-from zoo.checks import check_positive
+from zoo.checks import check_number, check_positive, check_whole
 from zoo.training.model import TrainStepModel
 from zoo.training.updates import update_average
 
@@ -34,6 +36,11 @@ class LatentModel(TrainStepModel):
 
     def call(self, latents, training=False):
         """Examples (batch, *example_shape) from latents (batch, latent_dim)."""
+        if tuple(latents.shape[1:]) != self.sampler.input_shape[1:]:
+            raise ValueError(
+                f"The model maps latents (batch, {self.sampler.input_shape[1]}) to examples. Received: shape "
+                f"{tuple(latents.shape)}. For samples: `model.generate(16)`."
+            )
         return self.sampler(latents, training=training)
 
     def generate(self, num_samples, seed=0):
@@ -43,6 +50,75 @@ class LatentModel(TrainStepModel):
     def signatures(self):
         """What is served: `serving_default` from latents, `sample` from one int64 seed per row."""
         return signatures(self.sampler)
+
+
+def check_network(name, network):
+    """Checks that a network has its shapes already.
+
+    Args:
+        name: What messages call it, such as "critic".
+        network: `keras.Model`.
+
+    Raises:
+        ValueError: If it has no fixed input and output shape.
+    """
+    if not hasattr(network, "input_shape") or not hasattr(network, "output_shape"):
+        advice = f" Call it: `{network.__name__}(...)`." if inspect.isfunction(network) else ""
+        raise ValueError(
+            f"The {name} has no fixed input and output shape. Expected a functional or sequential `keras.Model` "
+            f"that starts with `keras.Input(...)`. Received: {network!r}.{advice}"
+        )
+    if not all(isinstance(shape, tuple) for shape in (network.input_shape, network.output_shape)):
+        raise ValueError(
+            f"The {name} must take one tensor and return one. Received: input shape {network.input_shape}, output "
+            f"shape {network.output_shape}. Join them within the network."
+        )
+
+
+def check_generator(generator):
+    """Checks that a generator takes latents (batch, latent_dim).
+
+    Raises:
+        ValueError: If it takes something else, or has no fixed shapes yet.
+    """
+    check_network("generator", generator)
+    if len(generator.input_shape) != 2 or generator.input_shape[1] is None:
+        raise ValueError(
+            "The generator must take latents of shape (batch, latent_dim). "
+            f"Received: input shape {generator.input_shape}. Start it with `keras.Input((latent_dim,))`, and "
+            "give the generator first."
+        )
+
+
+def check_judge(name, judge, generator):
+    """Checks that a generator takes latents, and a discriminator or critic what it gives, and answers a score.
+
+    Args:
+        name: What messages call it, such as "critic".
+        judge: Built `keras.Model` from examples to scores.
+        generator: Built `keras.Model` from latents (batch, latent_dim) to examples.
+
+    Raises:
+        ValueError: If the shapes do not fit, or a network has no fixed shapes yet.
+    """
+    check_generator(generator)
+    check_network(name, judge)
+    if generator.output_shape[1:] != judge.input_shape[1:]:
+        raise ValueError(
+            f"The generator's output must be the {name}'s input. Received: output shape "
+            f"{generator.output_shape}, input shape {judge.input_shape}. Build both for the same example shape."
+        )
+    if judge.output_shape[-1] != 1:
+        raise ValueError(
+            f"The {name} must end in one value per example (or per patch): shape (batch, ..., 1). "
+            f"Received: output shape {judge.output_shape}. End it with `Dense(1)` and no activation."
+        )
+    activation = getattr(getattr(judge.layers[-1], "activation", None), "__name__", None)
+    if activation in ("sigmoid", "softmax"):
+        raise ValueError(
+            f"The {name} must end in a value without bounds, since the loss applies what it needs. Received: "
+            f"activation {activation!r} in its last layer. End it with `Dense(1)` and no activation."
+        )
 
 
 def shares(examples, num_updates, example_shape):
@@ -79,8 +155,7 @@ def averaged(generator, decay):
     """
     if decay is None:
         return generator
-    if not 0 <= decay < 1:
-        raise ValueError(f"`generator_ema` must be a decay in [0, 1), such as 0.999, or None. Received: {decay!r}.")
+    check_number("generator_ema", decay, 0, below=1)
     average = keras.models.clone_model(generator)
     average.set_weights(generator.get_weights())
     average.trainable = False
@@ -121,6 +196,7 @@ def generate(network, num_samples, seed=0, batch_size=256):
         float32 array (num_samples, *example_shape).
     """
     check_positive("num_samples", num_samples)
+    check_whole("seed", seed, low=-(2**63), high=2**63 - 1)
     latent_dim = network.input_shape[1]
     keys = np.stack([np.full(num_samples, seed, "int64"), np.arange(num_samples, dtype="int64")], axis=1)
     latents = _compiled_latents_of(tf.constant(keys), latent_dim)

@@ -26,9 +26,13 @@ class TrainFunction:
         self.model = model
         self.strategy = model.distribute_strategy
         self.many_workers = num_workers(self.strategy) > 1
-        self.step = step
+
+        def step_on(data):
+            return step(model.examples_of(data))
+
+        self.step = step_on
         if model.jit_compile and not model.run_eagerly and self.strategy.num_replicas_in_sync == 1:
-            self.step = tf.function(step, jit_compile=True, reduce_retracing=True)
+            self.step = tf.function(step_on, jit_compile=True, reduce_retracing=True)
         self._on_data, self._on_iterator = self._steps_on_data, self._steps_on_iterator
         if not model.run_eagerly:
             self._on_data = tf.function(self._on_data, reduce_retracing=True, autograph=False)

@@ -6,10 +6,12 @@ import math
 import keras
 import tensorflow as tf
 
-from zoo.checks import check_examples, check_positive, check_replicas, first_examples
+from zoo.checks import check_choice, check_positive, check_whole
 from zoo.training.batch import GlobalBatch
+from zoo.training.examples import NO_HELD_OUT_LOSS, check_fit, only_examples
 from zoo.training.guard import StopOnNonFinite
 from zoo.training.loop import EpochSteps, TrainFunction
+from zoo.training.optimizers import check_not_synchronised, named_optimizers, ready
 from zoo.training.workers import lost_workers_named, num_workers
 
 
@@ -26,7 +28,12 @@ class TrainStepModel(keras.Model):
     optimizer_networks = {}
 
     def __init__(self, *, seed=0, **kwargs):
+        unknown = sorted({*kwargs} - {"name", "dtype", "trainable"})
+        if unknown:
+            own = ", ".join(name for name in inspect.signature(type(self)).parameters if name != "kwargs")
+            raise TypeError(f"{type(self).__name__} takes {own}. Received: {', '.join(unknown)}.")
         super().__init__(**kwargs)
+        check_whole("seed", seed, low=0)
         self.seed = seed
         self.step = self.add_weight(
             shape=(),
@@ -89,7 +96,7 @@ class TrainStepModel(keras.Model):
         steps_per_execution=1,
         jit_compile=False,
         gradient_accumulation_steps=1,
-        **named_optimizers,
+        **named,
     ):
         """Sets one optimizer for each entry of `optimizer_networks`, and how a step is executed.
 
@@ -101,7 +108,7 @@ class TrainStepModel(keras.Model):
             jit_compile: Whether XLA compiles the step; on several replicas, the gradients within it.
             gradient_accumulation_steps: Parts in which each gradient is computed, one after the other, at least 1.
                 The update is the same, in less memory.
-            **named_optimizers: The same by their names in `optimizer_networks`, such as `generator_optimizer`.
+            **named: The same by their names in `optimizer_networks`, such as `generator_optimizer`.
 
         Raises:
             ValueError: If an option is unknown or out of range, an optimizer accumulates gradients itself or is given
@@ -112,9 +119,11 @@ class TrainStepModel(keras.Model):
             model.compile()
             model.compile("adam", generator_optimizer=keras.optimizers.Adam(1e-4), jit_compile=True)
         """
-        optimizers = self._named_optimizers(optimizers, named_optimizers)
+        names = list(self.optimizer_networks)
+        optimizers = named_optimizers(names, optimizers, named, self.default_optimizer)
         check_positive("steps_per_execution", steps_per_execution)
         check_positive("gradient_accumulation_steps", gradient_accumulation_steps)
+        check_choice("jit_compile", jit_compile, (True, False))
         self._execution = {
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
@@ -131,32 +140,8 @@ class TrainStepModel(keras.Model):
         for name, attribute in self.optimizer_networks.items():
             network = getattr(self, attribute)
             if self.distribute_strategy.num_replicas_in_sync > 1 and (jit_compile or gradient_accumulation_steps > 1):
-                _check_not_synchronised(attribute, network)
-            optimizer = optimizers[name]
-            _check_accumulates_nothing(name, optimizer)
-            if network.compute_dtype == "float16" and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-                optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-            optimizer.build(network.trainable_variables)
-            setattr(self, name, optimizer)
-
-    def _named_optimizers(self, ordered, named):
-        """{name: Keras optimizer} for each of `optimizer_networks`, from what `compile` was given."""
-        names = list(self.optimizer_networks)
-        unknown = sorted({*named} - {*names} | {*named} & {*names[: len(ordered)]})
-        if unknown or len(ordered) > len(names):
-            raise ValueError(
-                f"`compile` takes one optimizer each for {', '.join(names)}, and how a step is executed; losses and "
-                f"metrics are part of the model. Received: {len(ordered)} optimizers by position, and by name "
-                f"{', '.join(named) or 'none'}."
-            )
-        given = {**dict.fromkeys(names), **dict(zip(names, ordered, strict=False)), **named}
-        chosen = {name: keras.optimizers.get(one or self.default_optimizer()) for name, one in given.items()}
-        if len({id(one) for one in chosen.values()}) < len(chosen):
-            raise ValueError(
-                "Each network needs an optimizer of its own, since an optimizer keeps slots for the weights that it "
-                f"moves. Received: one object for two of {', '.join(names)}. Make one for each."
-            )
-        return chosen
+                check_not_synchronised(attribute, network)
+            setattr(self, name, ready(name, optimizers[name], network))
 
     def make_train_function(self, force=False):
         """The function that `fit` calls, made once for each `compile`."""
@@ -203,13 +188,19 @@ class TrainStepModel(keras.Model):
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing is left to build; Keras would draw a batch here, and fail on uneven ones and on several workers."""
 
-    def fit(self, x=None, *args, callbacks=None, **kwargs):
+    def examples_of(self, data):
+        """What `train_step` takes, from what `fit` hands over: the examples alone."""
+        return only_examples(data)
+
+    def check_fit(self, given):
+        """Checks what `fit` is given, {argument: value}, before the first step."""
+        check_fit(given, self.example_shape, self.distribute_strategy.num_replicas_in_sync, self.examples_of)
+
+    def fit(self, *args, **kwargs):
         """`keras.Model.fit`, after a look at the examples, and stopped by `StopOnNonFinite`.
 
         Args:
-            x: Array, tensor or `tf.data.Dataset` of examples as `example_shape` says.
-            *args: As in `keras.Model.fit`.
-            callbacks: As in `keras.Model.fit`.
+            *args: As in `keras.Model.fit`; first `x`, an array, tensor or `tf.data.Dataset` of examples.
             **kwargs: As in `keras.Model.fit`.
 
         Returns:
@@ -221,21 +212,28 @@ class TrainStepModel(keras.Model):
             FloatingPointError: If a loss or a weight becomes NaN or infinite.
             ConnectionError: If another worker is gone.
         """
-        targets = kwargs.get("y", args[0] if args else None)
-        examples = first_examples(x if targets is None else (x, targets))
-        if examples is not None and self.compiled:
-            check_examples(examples, self.example_shape)
-            batch_size = kwargs.get("batch_size", args[1] if len(args) > 1 else None) or 32
-            rows = min(len(examples), batch_size) if hasattr(x, "shape") else len(examples)
-            check_replicas(rows, self.distribute_strategy.num_replicas_in_sync)
-        callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
+        given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
+        if self.compiled:
+            self.check_fit(given)
+        callbacks = given.pop("callbacks", None) or []
+        callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
         # A wish that came before `fit` counts; what interrupted an earlier one does not.
         self.interrupted = self.interrupted and self.stop_requested
         try:
             with lost_workers_named(self.distribute_strategy):
-                return super().fit(x, *args, callbacks=[StopOnNonFinite(), EpochSteps(), *callbacks], **kwargs)
+                return super().fit(**given, callbacks=[StopOnNonFinite(), EpochSteps(), *callbacks])
         finally:
             self.stop_requested = False
+
+    def test_step(self, data):
+        """Refused: `fit` lowers no loss that means something on held-out data."""
+        raise ValueError(f"{type(self).__name__} has {NO_HELD_OUT_LOSS}")
+
+    def save(self, filepath, overwrite=True, **kwargs):
+        """`keras.Model.save`, in the format that keeps the slots of several optimizers."""
+        if not str(filepath).endswith(".keras"):
+            raise ValueError(f"A model is saved in a file that ends in .keras. Received: {filepath}.")
+        super().save(filepath, overwrite=overwrite, **kwargs)
 
     def export(self, filepath):
         """Writes `signatures()` as a SavedModel for TF Serving.
@@ -254,25 +252,3 @@ class TrainStepModel(keras.Model):
 def whole_number(variable):
     """The value of a scalar Keras variable, on one replica or many, as a Python number."""
     return int(tf.convert_to_tensor(variable.value))
-
-
-def _check_accumulates_nothing(name, optimizer):
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    if inner.gradient_accumulation_steps:
-        raise ValueError(
-            f"`{name}` must not accumulate gradients over steps, since the updates of one training step follow each "
-            f"other. Received: gradient_accumulation_steps={inner.gradient_accumulation_steps} in the optimizer. "
-            "Give `gradient_accumulation_steps` to `compile` instead: it takes each batch in parts."
-        )
-
-
-def _check_not_synchronised(name, network):
-    for layer in network.layers:
-        if isinstance(layer, keras.Model):
-            _check_not_synchronised(name, layer)
-        elif getattr(layer, "synchronized", False):
-            raise ValueError(
-                f"The {name} has batch normalisation that meets the other replicas within each pass (layer "
-                f"{layer.name!r}), which neither XLA nor the loop over micro-batches can contain. Leave out "
-                "`jit_compile` and `gradient_accumulation_steps`, or use layer normalisation."
-            )

@@ -1,0 +1,146 @@
+"""What `fit` is given: the examples, and the checks of them before training."""
+
+import numpy as np
+
+from zoo.checks import check_finite, check_positive, check_replicas
+
+NO_HELD_OUT_LOSS = "no loss on held-out data. Measure between epochs: add `zoo.callbacks.Evaluate(metrics)`."
+# Arguments of `keras.Model.fit` that a model of examples alone has no use for, and what to do instead.
+NOT_FOR_EXAMPLES = {
+    "y": "Leave the labels out: `model.fit(images)`.",
+    "sample_weight": "Each example counts once; leave it out.",
+    "class_weight": "It needs labels; leave it out.",
+    "validation_data": f"It has {NO_HELD_OUT_LOSS}",
+    "validation_split": f"It has {NO_HELD_OUT_LOSS}",
+}
+
+
+def only_examples(data):
+    """The examples in what `fit` is given, or hands to a step: alone, or alone in a tuple.
+
+    Args:
+        data: Array or tensor, or a tuple that holds it and otherwise None.
+
+    Returns:
+        Array or tensor.
+
+    Raises:
+        ValueError: If there is something else, or something besides.
+    """
+    parts = [part for part in data if part is not None] if isinstance(data, (tuple, list)) else [data]
+    if len(parts) == 1 and hasattr(parts[0], "shape"):
+        return parts[0]
+    if isinstance(data, dict):
+        received = f"a dict with {', '.join(map(repr, data))}"
+        advice = f"Pick the examples: `dataset.map(lambda row: row[{next(iter(data), None)!r}])`."
+    elif isinstance(data, list):
+        received, advice = f"a list of {len(data)}", "Make one array of it: `np.stack(images)`."
+    else:
+        received = f"{len(parts)} arrays per batch, as images with labels"
+        advice = "Drop the others: `dataset.map(lambda images, labels: images)`."
+    raise ValueError(f"This model learns from examples alone. Received: {received}. {advice}")
+
+
+def check_fit(given, shape, replicas, examples_of=only_examples):
+    """Checks what `fit` is given, before the first step.
+
+    Args:
+        given: {name: value} of the arguments of `keras.Model.fit`.
+        shape: Shape of one example.
+        replicas: Number of replicas over which a batch is split.
+        examples_of: Function that finds the examples in `x` or in a batch of it.
+
+    Raises:
+        ValueError: If an argument is not for a model of examples alone, a number is out of range, or the examples do
+            not fit the networks.
+    """
+    for name in ("batch_size", "epochs", "steps_per_epoch"):
+        if given.get(name) is not None:
+            check_positive(name, given[name])
+    for name, advice in NOT_FOR_EXAMPLES.items():
+        value = given.get(name)
+        if value is not None and not (name == "validation_split" and value == 0):
+            raise ValueError(f"This model learns from examples alone, so `fit` takes no `{name}`. {advice}")
+    x = given.get("x")
+    if x is None or isinstance(x, (str, bytes)) or hasattr(x, "batches"):
+        raise ValueError(
+            f"`x` must be examples of shape (batch, {', '.join(map(str, shape))}): an array, or a data set of batches. "
+            f"Received: {x!r}. A set of `zoo.data.load` gives them: `source.examples()`, or `source.batches(64)` "
+            "with `steps_per_epoch`."
+        )
+    first = first_batch(x)
+    if first is None:
+        return
+    examples = np.asarray(examples_of(first))
+    check_examples(examples, shape)
+    if not hasattr(x, "shape"):
+        return check_replicas(len(examples), replicas)
+    if len(shape) == 3 and 0 <= examples.min() < examples.max() <= 1:
+        raise ValueError(
+            "The images must lie in [-1, 1] and use both signs, because the generator ends in tanh. Received: "
+            f"min={examples.min():g}, max={examples.max():g}. `images * 2 - 1` takes [0, 1] to [-1, 1]."
+        )
+    check_replicas(min(len(examples), given.get("batch_size") or 32), replicas)
+
+
+def first_batch(x):
+    """What to look at before training: all of an array, the first batch of a data set.
+
+    Args:
+        x: Array, tensor, `tf.data.Dataset`, or anything else that `fit` takes.
+
+    Returns:
+        Array, or what the data set gives; None where a look would use up what `x` yields.
+    """
+    if not hasattr(x, "take") or not hasattr(x, "element_spec"):
+        return x if isinstance(x, (tuple, list, dict)) or hasattr(x, "shape") else None
+    first = next(iter(x.take(1)), None)
+    if first is None:
+        raise ValueError("The data set is empty. Expected at least one batch: is it smaller than a batch?")
+    return first
+
+
+def check_examples(examples, shape):
+    """Checks examples against the input of the networks.
+
+    Args:
+        examples: Array (rows, *shape), or (rows, updates, *shape).
+        shape: Shape of one example; three axes are an image, whose values lie in [-1, 1].
+
+    Raises:
+        ValueError: If shape, range or finiteness is not as expected.
+    """
+    expected = ", ".join(map(str, shape))
+    kind = "images" if len(shape) == 3 else "examples"
+    if examples.shape[1:] != tuple(shape) and examples.shape[2:] != tuple(shape):
+        raise ValueError(
+            f"The {kind} do not fit the networks. Expected shape (batch, {expected}). Received: {examples.shape}. "
+            + _shape_advice(examples.shape, tuple(shape))
+        )
+    if not examples.size:
+        raise ValueError(f"There are no {kind}. Expected shape (batch, {expected}). Received: {examples.shape}.")
+    if not np.issubdtype(examples.dtype, np.floating):
+        advice = "`images.astype('float32') / 127.5 - 1` for 8-bit images" if len(shape) == 3 else "`astype('float32')`"
+        raise ValueError(
+            f"The {kind} must be floating point numbers. Received: dtype {examples.dtype}. Convert them: {advice}."
+        )
+    check_finite(f"The {kind} hold", examples, "Remove or repair those rows before training.")
+    low, high = examples.min(), examples.max()
+    if kind == "images" and (low < -1 - 1e-3 or high > 1 + 1e-3):
+        raise ValueError(
+            "The images must lie in [-1, 1] because the generator ends in tanh. "
+            f"Received: min={low:g}, max={high:g}. Divide by 127.5 and subtract 1 if they are 8-bit."
+        )
+
+
+def _shape_advice(received, expected):
+    if received == expected:
+        return "This is one example: `examples[None]` makes a batch of it, `dataset.batch(64)` batches of a data set."
+    received = received[1:]
+    if len(received) == len(expected) - 1:
+        return "Add the missing axis, for example `images[..., None]` for grey images."
+    if received[1:] + received[:1] == expected:
+        return "Move the channels to the end: `np.moveaxis(images, 1, -1)`."
+    if len(received) == len(expected) and received[:-1] == expected[:-1]:
+        return "Convert the channels, or build the networks for them."
+    return "Resize the data, or build the networks for its shape."

@@ -1,0 +1,93 @@
+"""What `compile` is given: an optimizer for each network, checked and ready."""
+
+import keras
+
+
+def named_optimizers(names, ordered, named, default):
+    """The optimizer of each name.
+
+    Args:
+        names: Names of the optimizers of a model, in order.
+        ordered: Optimizers or their names, in that order; as many or fewer; None for the default.
+        named: {name: optimizer or its name}.
+        default: Function that makes the one for names that are not given.
+
+    Returns:
+        {name: `keras.optimizers.Optimizer`}.
+
+    Raises:
+        ValueError: If a name is unknown or given twice, or something is no optimizer or given to two networks.
+    """
+    twice = {*named} & {*names[: len(ordered)]}
+    if twice or {*named} - {*names} or len(ordered) > len(names):
+        raise ValueError(
+            f"`compile` takes one optimizer each for {', '.join(names)}, and how a step is executed; losses and "
+            f"metrics are part of the model. Received: {len(ordered)} optimizers by position, and by name "
+            f"{', '.join(named) or 'none'}."
+        )
+    given = {**dict.fromkeys(names), **dict(zip(names, ordered, strict=False)), **named}
+    chosen = {name: default() if one is None else _optimizer(name, one) for name, one in given.items()}
+    if len({id(one) for one in chosen.values()}) < len(chosen):
+        raise ValueError(
+            "Each network needs an optimizer of its own, since an optimizer keeps slots for the weights that it moves. "
+            f"Received: one object for two of {', '.join(names)}. Make one for each."
+        )
+    return chosen
+
+
+def ready(name, optimizer, network):
+    """The optimizer, built for a network; with a loss scale where the network computes in float16.
+
+    Args:
+        name: What messages call the optimizer.
+        optimizer: `keras.optimizers.Optimizer`.
+        network: `keras.Model` that it moves.
+
+    Returns:
+        `keras.optimizers.Optimizer`.
+
+    Raises:
+        ValueError: If it accumulates gradients, or the network has no weights to move.
+    """
+    if not network.trainable_variables:
+        raise ValueError(
+            f"The {network.name} has no trainable weights for `{name}` to move. Was it frozen (`trainable = False`)?"
+        )
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if inner.gradient_accumulation_steps:
+        raise ValueError(
+            f"`{name}` must not accumulate gradients over steps, since the updates of one training step follow each "
+            f"other. Received: gradient_accumulation_steps={inner.gradient_accumulation_steps} in the optimizer. "
+            "Give `gradient_accumulation_steps` to `compile` instead: it takes each batch in parts."
+        )
+    if network.compute_dtype == "float16" and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(network.trainable_variables)
+    return optimizer
+
+
+def check_not_synchronised(name, network):
+    """Refuses batch normalisation that meets the other replicas, where XLA or micro-batches would contain it.
+
+    Raises:
+        ValueError: If `network`, which messages call `name`, has such a layer.
+    """
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            check_not_synchronised(name, layer)
+        elif getattr(layer, "synchronized", False):
+            raise ValueError(
+                f"The {name} has batch normalisation that meets the other replicas within each pass (layer "
+                f"{layer.name!r}), which neither XLA nor the loop over micro-batches can contain. Leave out "
+                "`jit_compile` and `gradient_accumulation_steps`, or use layer normalisation."
+            )
+
+
+def _optimizer(name, given):
+    try:
+        return keras.optimizers.get(given)
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"`{name}` must be a Keras optimizer or its name. Received: {given!r}. For a learning rate: "
+            "`keras.optimizers.Adam(1e-4)`."
+        ) from None
