@@ -1,6 +1,7 @@
 """What the adversarial recipes share: options and default networks, DCGAN's for images, perceptrons for points."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from zoo import runs
 
@@ -8,6 +9,8 @@ from zoo import runs
 @dataclass(frozen=True, kw_only=True)
 class Config(runs.GenerationConfig):
     """Options of every adversarial recipe."""
+
+    MAY_BE_ZERO: ClassVar = (*runs.GenerationConfig.MAY_BE_ZERO, "generator_ema")
 
     latent_dim: int = 128
     """Length of a latent; two-dimensional sets use 2."""

@@ -49,4 +49,4 @@ def config():
 
 
 if __name__ == "__main__":
-    runs.start(train, config())
+    runs.start(train, config)

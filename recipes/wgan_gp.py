@@ -6,6 +6,7 @@ python -m recipes.wgan_gp --data grid --epochs 30 --steps-per-epoch 1000
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from recipes import adversarial
 from zoo import runs
@@ -14,6 +15,8 @@ from zoo import runs
 @dataclass(frozen=True, kw_only=True)
 class Config(adversarial.Config):
     """Options of the WGAN-GP recipe."""
+
+    MAY_BE_ZERO: ClassVar = (*adversarial.Config.MAY_BE_ZERO, "gradient_penalty_weight")
 
     learning_rate: float = 1e-4
     """Step size of Adam, in both networks (paper: 1e-4)."""

@@ -1,5 +1,6 @@
 """Recipes through their command lines, on settings that take seconds."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -228,11 +229,31 @@ def test_a_damaged_checkpoint_is_named_and_kept(finished, tmp_path, capsys):
         (["--strategy", "multiworker"], "TF_CONFIG"),
         (["--strategy", "cloud"], "multiworker"),
         (["--data", "digits", "--image-size", "30"], "multiples of 4"),
+        (["--evaluate-every", "0"], "`--evaluate-every` must be a whole number from 1"),
+        (["--steps-per-epoch", "-3"], "Received: -3"),
+        (["--learning-rate", "nan"], "`--learning-rate` must be a finite number above 0. Received: nan"),
+        (["--max-minutes", "0"], "above 0"),
+        (["--hidden"], "`--hidden` needs at least one number"),
+        (["--hidden", "8", "0"], "Received: 0"),
+        (["--seed", "-1"], "`--seed` must be a whole number from 0 to 4294967295"),
+        (["--patience", "3"], "`--patience` needs `--best-by`"),
+        (["--best-by", "frechet"], "`--best-by` must be one of 'modes_found'"),
+        (["--best-by", "wasserstein_2"], "there is none in 3 epochs"),
+        (["--strategy", "cpu", "--replicas", "2"], "`--replicas` is for `--strategy mirrored`"),
+        (["--out", __file__], "`--out` must be a folder"),
+        (["--exports", "/proc/exports"], "`--exports` must be a folder"),
     ],
 )
 def test_mistakes_on_the_command_line_end_in_advice(options, message, tmp_path, capsys):
     output = refused(capsys, wgan_gp, tmp_path / "run", *options)
     assert message in output and "Traceback" not in output
+
+
+def test_a_corrected_command_is_not_held_to_the_mistaken_one(tmp_path, capsys):
+    """The configuration is written down once the model stands."""
+    assert "multiples of 4" in refused(capsys, wgan_gp, tmp_path, "--data", "digits", "--image-size", "30")
+    run(wgan_gp, tmp_path, "--epochs", "1", "--steps-per-epoch", "1")
+    assert json.loads((tmp_path / "config.json").read_text())["data"] == "ring"
 
 
 def test_an_export_folder_that_cannot_be_written_leaves_the_run_intact(finished, tmp_path, capsys):
@@ -253,6 +274,7 @@ def test_batch_smaller_than_replicas():
         None,
         "localhost:2000",
         '{"cluster": {"worker": ["a:1"]}}',
+        '{"cluster": {"worker": ["nocolon"]}, "task": {"type": "worker", "index": 0}}',
         '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
         '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
     ],
@@ -268,6 +290,6 @@ def test_help_shows_every_option_with_its_default(capsys):
         with pytest.raises(SystemExit):
             runs.main(recipe.Config, recipe.train, ["--help"])
         text = capsys.readouterr().out
-        for option in recipe.Config.__dataclass_fields__:
-            assert "--" + option.replace("_", "-") in text
+        for option in dataclasses.fields(recipe.Config):
+            assert "--" + option.name.replace("_", "-") in text
         assert "default: digits" in text

@@ -3,9 +3,11 @@
 import os
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
+
+from zoo.checks import check_number, check_whole
 
 # May differ between the commands that continue one run: they change neither what has been trained so far nor, but for
 # rounding, what will be.
@@ -31,7 +33,9 @@ FREE_OPTIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Options of every recipe."""
+    """Options of every recipe. Numbers must be above 0, but for those in `MAY_BE_ZERO`."""
+
+    MAY_BE_ZERO: ClassVar = ("seed",)
 
     data: str
     """What to learn from; a recipe says what it knows."""
@@ -74,6 +78,25 @@ class RunConfig:
     verbose: Literal["auto", "bar", "lines", "silent"] = "auto"
     """Progress: a bar in a terminal, else a line per epoch."""
 
+    def check(self):
+        """Checks all numbers, before anything slow begins.
+
+        Raises:
+            ValueError: If a number is out of range, or an option needs another.
+        """
+        for field in fields(self):
+            name, value = "--" + field.name.replace("_", "-"), getattr(self, field.name)
+            low = 0 if field.name in self.MAY_BE_ZERO else 1
+            if value == ():
+                raise ValueError(f"`{name}` needs at least one number, such as `{name} 128 128`.")
+            for number in value if isinstance(value, tuple) else [value]:
+                if isinstance(number, int) and not isinstance(number, bool):
+                    check_whole(name, number, low=low, high=2**32 - 1)
+                elif isinstance(number, float):
+                    check_number(name, number, 0, above=low == 1)
+        if self.patience is not None and self.best_by is None:
+            raise ValueError("`--patience` needs `--best-by`, such as `--best-by frechet_distance`.")
+
 
 def execution(config):
     """The options of `compile` that say how a step is executed, as `RunConfig` has them."""
@@ -91,19 +114,22 @@ def main(config_class, train, arguments=None):
     """
     import tyro
 
-    description = sys.modules[config_class.__module__].__doc__
-    start(train, tyro.cli(config_class, args=arguments, description=description))
+    recipe = sys.modules[config_class.__module__]
+    name = recipe.__spec__.name if recipe.__spec__ else recipe.__name__
+    start(train, lambda: tyro.cli(config_class, prog=f"python -m {name}", args=arguments, description=recipe.__doc__))
 
 
-def start(train, config):
+def start(train, configure):
     """Trains; what a user can mend ends in one message and exit code 1 instead of a stack of calls.
 
     Args:
         train: Function of a configuration.
-        config: The configuration.
+        configure: Function that makes the configuration.
     """
-    import_tensorflow_quietly()
     try:
+        config = configure()
+        config.check()
+        import_tensorflow_quietly()
         train(config)
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("ZOO_TRACEBACK"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 
 def make_strategy(name, replicas=None):
@@ -19,6 +20,8 @@ def make_strategy(name, replicas=None):
     """
     import tensorflow as tf
 
+    if replicas is not None and name == "cpu":
+        raise ValueError(f"`--replicas` is for `--strategy mirrored`, which splits the CPU too. Received: {replicas}.")
     if name == "cpu":
         tf.config.set_visible_devices([], "GPU")
         return tf.distribute.get_strategy()
@@ -56,6 +59,7 @@ def check_cluster(text):
         config = json.loads(text or "")
         cluster, task = config["cluster"], config["task"]
         known = 0 <= int(task["index"]) < len(cluster[task["type"]])
+        known = known and all(re.fullmatch(r".+:\d+", one) for addresses in cluster.values() for one in addresses)
     except (ValueError, KeyError, TypeError):
         known = False
     if not known or not set(cluster) <= {"chief", "worker"}:

@@ -5,6 +5,7 @@ checkpoints/  logs/ (TensorBoard)  samples/  figures/
 """
 
 import json
+import os
 import platform
 from dataclasses import asdict
 from pathlib import Path
@@ -24,26 +25,52 @@ def open_folder(name, config):
         `pathlib.Path`.
 
     Raises:
-        ValueError: If the folder holds a run whose configuration differs in what shapes the result.
+        ValueError: If the folder cannot be made, or holds a run whose configuration differs in what shapes the result.
     """
     folder = home_of(name, config)
-    wanted = {"recipe": name, **json.loads(json.dumps(asdict(config), default=str))}
-    path = folder / "config.json"
-    if path.exists():
-        stored = json.loads(path.read_text())
-        differing = [
-            f"{key}: {stored.get(key)!r} there, {wanted.get(key)!r} now"
-            for key in sorted({*stored, *wanted} - FREE_OPTIONS)
-            if stored.get(key) != wanted.get(key)
-        ]
-        if differing:
-            raise ValueError(
-                f"The run folder {folder} holds a run of another configuration, which this command would mix up. "
-                f"Different: {'; '.join(differing)}. Give another `--out`, or the stored options."
-            )
-    write_json(path, wanted)
-    write_json(folder / "versions.json", versions())
+    make_folder("--out", folder)
+    wanted, stored = described(name, config), read_json(folder / "config.json")
+    differing = [
+        f"{key}: {stored.get(key)!r} there, {wanted.get(key)!r} now"
+        for key in sorted({*stored, *wanted} - FREE_OPTIONS, key=lambda key: (key != "recipe", key))
+        if stored and stored.get(key) != wanted.get(key)
+    ]
+    if differing:
+        raise ValueError(
+            f"The run folder {folder} holds a run of another configuration, which this command would mix up. "
+            f"Different: {'; '.join(differing)}. Give another `--out`, or the stored options."
+        )
     return folder
+
+
+def describe(folder, name, config):
+    """Writes down what runs in a folder, and with which versions."""
+    write_json(folder / "config.json", described(name, config))
+    write_json(folder / "versions.json", versions())
+
+
+def described(name, config):
+    """The content of config.json."""
+    return {"recipe": name, **json.loads(json.dumps(asdict(config), default=str))}
+
+
+def make_folder(option, path):
+    """Makes a folder now, so that a wrong path is found before hours of training.
+
+    Args:
+        option: What the message calls it, such as "--out".
+        path: `pathlib.Path`.
+
+    Raises:
+        ValueError: If it cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        reason = None if os.access(path, os.W_OK) else "it cannot be written to"
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        raise ValueError(f"`{option}` must be a folder that can be made and written to. Received: {path} ({reason}).")
 
 
 def home_of(name, config):
@@ -84,5 +111,12 @@ def write_json(path, content):
 
 
 def read_json(path):
-    """The content of a JSON file, or an empty dict where there is none."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    """The content of a JSON file, or an empty dict where there is none.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}. Restore it, or give another `--out`.") from None

@@ -6,10 +6,10 @@ import sys
 from contextlib import contextmanager
 from functools import partial
 
-from zoo.checks import check_replicas
+from zoo.checks import check_choice, check_replicas
 from zoo.runs.devices import make_strategy
 from zoo.runs.ending import finish
-from zoo.runs.folder import open_folder, restore, write_json
+from zoo.runs.folder import describe, make_folder, open_folder, read_json, restore, write_json
 
 
 def run(name, config, build, task, *, group=None):
@@ -50,6 +50,8 @@ def run(name, config, build, task, *, group=None):
     chief = is_chief(strategy)
     if chief:
         folder = open_folder(name, config)
+        if config.exports:
+            make_folder("--exports", config.exports)
         print(f"{name} on {data.name}: {data.size} examples {data.shape} from {data.origin}")
         replicas = f"{strategy.num_replicas_in_sync} replicas of {num_workers(strategy)} workers"
         print(f"Run folder: {folder}    TensorBoard: tensorboard --logdir {folder / 'logs'}    {replicas}", flush=True)
@@ -60,7 +62,8 @@ def run(name, config, build, task, *, group=None):
         model = build(config, data.shape)
     with stop_on_signals(model) as received:
         if chief:
-            begin(model, folder, task)
+            describe(folder, name, config)
+            begin(model, folder, task, config)
         with lost_workers_named(strategy):
             share_weights(model)
         done = model.steps_taken
@@ -89,16 +92,30 @@ def run(name, config, build, task, *, group=None):
         print(f"\nStopped by {cause} after {done} of {total} steps. The same command goes on from there.")
         # A worker that was not told to end itself asks whoever runs it to start it again.
         raise SystemExit(0 if received else os.EX_TEMPFAIL)
+    if done < total and chief:
+        print(f"Stopped after {done} of {total} steps. The same command goes on from there.")
     return finish(name, config, folder, model, task, done) if chief else None
 
 
-def begin(model, folder, task):
-    """Loads the checkpoint, or writes down what the task can say before training."""
+def begin(model, folder, task, config):
+    """Loads the checkpoint, or writes down what the task can say before training.
+
+    Raises:
+        ValueError: If the checkpoint cannot be loaded, or `best_by` names nothing that will be measured.
+    """
     checkpoint = folder / "checkpoints" / "latest.weights.h5"
     if checkpoint.exists():
         restore(model, checkpoint)
     else:
         write_json(folder / "baselines.json", task.baselines(model))
+    if config.best_by is not None:
+        metrics = read_json(folder / "baselines.json").get("untrained", {})
+        if config.evaluate_every > config.epochs and config.best_by in metrics:
+            raise ValueError(
+                f"`--best-by` needs an evaluation, and there is none in {config.epochs} epochs with "
+                f"`--evaluate-every {config.evaluate_every}`. Lower it."
+            )
+        check_choice("--best-by", config.best_by, [*metrics, *model.terms])
 
 
 @contextmanager
