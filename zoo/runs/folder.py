@@ -15,7 +15,7 @@ from zoo.runs.config import FREE_OPTIONS
 
 
 def open_folder(name, config):
-    """The run folder, made if need be.
+    """The run folder, made if need be, as the folder to export to.
 
     Args:
         name: Name of the recipe.
@@ -25,10 +25,12 @@ def open_folder(name, config):
         `pathlib.Path`.
 
     Raises:
-        ValueError: If the folder cannot be made, or holds a run whose configuration differs in what shapes the result.
+        ValueError: If a folder cannot be made, or holds a run whose configuration differs in what shapes the result.
     """
     folder = home_of(name, config)
     make_folder("--out", folder)
+    if config.exports:
+        make_folder("--exports", config.exports)
     wanted, stored = described(name, config), read_json(folder / "config.json")
     differing = [
         f"{key}: {stored.get(key)!r} there, {wanted.get(key)!r} now"

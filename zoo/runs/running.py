@@ -9,7 +9,7 @@ from functools import partial
 from zoo.checks import check_choice, check_replicas
 from zoo.runs.devices import make_strategy
 from zoo.runs.ending import finish
-from zoo.runs.folder import describe, make_folder, open_folder, read_json, restore, write_json
+from zoo.runs.folder import describe, open_folder, read_json, restore, write_json
 
 
 def run(name, config, build, task, *, group=None):
@@ -41,52 +41,38 @@ def run(name, config, build, task, *, group=None):
 
     from zoo.training import distribute, is_chief, lost_workers_named, num_workers, share_weights
 
-    group = group if group and group > 1 else None
     task = task(config)
-    data = task.data
+    data, group = task.data, group if group and group > 1 else None
     passes = data.steps_per_epoch(config.batch_size, group)
     steps_per_epoch = config.steps_per_epoch or passes
+    total = config.epochs * steps_per_epoch
     check_replicas(config.batch_size, strategy.num_replicas_in_sync)
     chief = is_chief(strategy)
     if chief:
         folder = open_folder(name, config)
-        if config.exports:
-            make_folder("--exports", config.exports)
         print(f"{name} on {data.name}: {data.size} examples {data.shape} from {data.origin}")
         replicas = f"{strategy.num_replicas_in_sync} replicas of {num_workers(strategy)} workers"
         print(f"Run folder: {folder}    TensorBoard: tensorboard --logdir {folder / 'logs'}    {replicas}", flush=True)
-
     keras.config.set_dtype_policy(config.precision)
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         model = build(config, data.shape)
+
+    def batches_from(step):
+        where = {"first_epoch": step // passes, "first_step": step % passes}
+        return distribute(strategy, partial(data.batches, config.batch_size, config.seed, group=group, **where))
+
     with stop_on_signals(model) as received:
         if chief:
-            describe(folder, name, config)
-            begin(model, folder, task, config)
+            begin(name, config, folder, model, task)
         with lost_workers_named(strategy):
             share_weights(model)
         done = model.steps_taken
-        total = config.epochs * steps_per_epoch
         if done and chief:
             print(f"Resuming after {done} of {total} steps." if done < total else f"All {done} steps are done already.")
         callbacks = callbacks_of(config, folder, task, total) if chief else callbacks_of_worker(config)
-        while done < total:
-            epoch, taken = divmod(done, steps_per_epoch)
-            where = {"first_epoch": done // passes, "first_step": done % passes}
-            model.fit(
-                distribute(strategy, partial(data.batches, config.batch_size, config.seed, group=group, **where)),
-                initial_epoch=epoch,
-                # An epoch that was cut short is finished first, on its own.
-                epochs=epoch + 1 if taken else config.epochs,
-                steps_per_epoch=steps_per_epoch - taken,
-                callbacks=callbacks,
-                shuffle=False,
-                verbose=int(chief and verbosity(config.verbose) == "bar"),
-            )
-            done = model.steps_taken
-            if model.stop_training:
-                break
+        show = int(chief and verbosity(config.verbose) == "bar")
+        done = train(model, batches_from, config.epochs, steps_per_epoch, callbacks=callbacks, verbose=show)
     if model.interrupted:
         cause = received[0] if received else "a signal to another worker"
         print(f"\nStopped by {cause} after {done} of {total} steps. The same command goes on from there.")
@@ -97,12 +83,31 @@ def run(name, config, build, task, *, group=None):
     return finish(name, config, folder, model, task, done) if chief else None
 
 
-def begin(model, folder, task, config):
-    """Loads the checkpoint, or writes down what the task can say before training.
+def train(model, batches_from, epochs, steps_per_epoch, **options):
+    """Fits from where the model stands to the last epoch, or until something stops it; returns the steps taken."""
+    while (done := model.steps_taken) < epochs * steps_per_epoch:
+        epoch, taken = divmod(done, steps_per_epoch)
+        model.fit(
+            batches_from(done),
+            initial_epoch=epoch,
+            # An epoch that was cut short is finished first, on its own.
+            epochs=epoch + 1 if taken else epochs,
+            steps_per_epoch=steps_per_epoch - taken,
+            shuffle=False,
+            **options,
+        )
+        if model.stop_training:
+            return model.steps_taken
+    return done
+
+
+def begin(name, config, folder, model, task):
+    """Describes the run; then loads its checkpoint, or writes down what the task can say before training.
 
     Raises:
         ValueError: If the checkpoint cannot be loaded, or `best_by` names nothing that will be measured.
     """
+    describe(folder, name, config)
     checkpoint = folder / "checkpoints" / "latest.weights.h5"
     if checkpoint.exists():
         restore(model, checkpoint)
