@@ -3,7 +3,7 @@
     python -m benchmarks.scale                             # the tables of docs/scale.md
     python -m benchmarks.scale --models wgan_gp --settings float32 mixed_bfloat16 --rounds 1
 
-The models are those of the conformance table (tests/conformance.py) at a realistic size. Each setting trains the same
+The models are those of tests/conformance/rows.py at a realistic size. Each setting trains the same
 steps of SGD from the same weights, in processes of its own. For float32 the table shows the largest difference of a
 weight to one replica, for 16 bits the largest relative difference of a loss term. Times and memory (peak above that of
 the built model) are ratios to one replica in float32: the least time of the rounds, the median of memory.
@@ -55,7 +55,7 @@ def train(
     import numpy as np
     import tensorflow as tf
 
-    from tests.conformance import ROWS, compile_sgd, examples_of
+    from tests.conformance.rows import ROWS, compile_sgd, examples_of
     from zoo.runs.devices import make_strategy
     from zoo.training import is_chief
 
@@ -194,7 +194,7 @@ def main():
     if options.child:
         given = json.loads(options.child)
         return train(given.pop("model_name"), Path(given.pop("out")), **given)
-    from tests.conformance import ROWS
+    from tests.conformance.rows import ROWS
 
     models = options.models or list(ROWS)
     settings = [name for name in (SETTINGS if options.settings is None else options.settings) if name != REFERENCE]

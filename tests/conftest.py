@@ -23,8 +23,8 @@ def pytest_configure():
 
 def pytest_collection_modifyitems(items):
     """The slowest files first, so that no process is left with one of them when the others have ended."""
-    slowest = {"test_workers.py": 0, "test_runs.py": 1, "conformance.py": 2}
-    items.sort(key=lambda item: slowest.get(item.path.name, 3))
+    slowest = {"test_workers.py": 0, "test_runs.py": 1, "test_executions.py": 2, "test_learning.py": 3}
+    items.sort(key=lambda item: slowest.get(item.path.name, 4))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,7 @@ import pytest
 
 from recipes import gan
 from tests import worker
-from tests.conformance import ROWS, largest_difference, plain_training
+from tests.conformance.rows import ROWS, largest_difference, plain_training
 from tests.test_runs import ROOT, TINY, checkpoint, command, run
 
 LAUNCH = [sys.executable, "-m", "zoo.launch", "--workers"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.conformance import ROWS, ROWS_PER_BATCH, compile_sgd, fit
+from tests.conformance.rows import ROWS, ROWS_PER_BATCH, compile_sgd, fit
 from zoo.runs.devices import make_strategy
 from zoo.training import is_chief
 

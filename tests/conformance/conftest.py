@@ -1,0 +1,10 @@
+"""The row that a test is about."""
+
+import pytest
+
+from tests.conformance.rows import ROWS
+
+
+@pytest.fixture(params=ROWS)
+def row(request):
+    return ROWS[request.param]

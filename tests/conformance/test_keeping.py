@@ -1,0 +1,48 @@
+"""Every model goes on from its files to the bit, and keeps the last good one when training breaks."""
+
+import keras
+import pytest
+
+from tests.conformance.rows import compile_sgd, fit, largest_difference, weights
+
+
+def test_files_keep_weights_slots_and_options_and_go_on_to_the_bit(row, tmp_path):
+    examples = row.examples(16)
+    whole = row.build()
+    whole.compile()
+    fit(whole, examples, epochs=1)
+    whole.save(tmp_path / "model.keras")
+    whole.save_weights(tmp_path / "model.weights.h5")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert loaded.compiled
+    for optimizer in row.trains:
+        assert type(getattr(loaded, optimizer)) is type(getattr(whole, optimizer))
+        kept = [keras.ops.convert_to_numpy(slot) for slot in getattr(whole, optimizer).variables]
+        restored = [keras.ops.convert_to_numpy(slot) for slot in getattr(loaded, optimizer).variables]
+        assert len(kept) > 1 and largest_difference(kept, restored) == 0
+    options = {name: value for name, value in whole.get_config().items() if not isinstance(value, dict)}
+    assert options and options.items() <= loaded.get_config().items()
+    resumed = row.build()
+    resumed.compile()
+    resumed.load_weights(tmp_path / "model.weights.h5")
+    for model in (whole, loaded, resumed):
+        fit(model, examples, epochs=1)
+        assert model.steps_taken == 4
+    assert largest_difference(weights(whole), weights(loaded)) == 0
+    assert largest_difference(weights(whole), weights(resumed)) == 0
+
+
+def test_nan_stops_training_and_keeps_the_last_checkpoint(row, tmp_path):
+    from zoo.callbacks import Checkpoint
+
+    model = row.build()
+    compile_sgd(model, 0.001)
+    checkpoint = tmp_path / "latest.weights.h5"
+    fit(model, row.examples(8), epochs=1, callbacks=[Checkpoint(checkpoint)])
+    kept = checkpoint.read_bytes()
+    for optimizer in row.trains:
+        getattr(model, optimizer).learning_rate = float("nan")
+    with pytest.raises(FloatingPointError, match="Training stopped: .* is not finite|Training stopped: .*nan"):
+        fit(model, row.examples(16), epochs=5, callbacks=[Checkpoint(checkpoint)])
+    assert checkpoint.read_bytes() == kept
+    assert [path.name for path in tmp_path.iterdir()] == ["latest.weights.h5"]

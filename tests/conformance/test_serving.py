@@ -1,0 +1,68 @@
+"""Every model serves what it generates: from its export, and over gRPC and REST."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.conformance.rows import ROWS, fit
+from tests.serving.servers import Server
+from zoo.serving import publish, run_native
+from zoo.serving.checking import conformance
+from zoo.serving.checking.protocol import check_server
+
+
+def inputs_of(specs, rows=3):
+    """Arrays that fit the inputs of a signature: whole numbers from 5 on, and standard normal numbers."""
+    rng = np.random.default_rng(1)
+    return {
+        name: np.arange(5, 5 + rows) if spec.dtype.is_integer else rng.normal(size=(rows, *spec.shape[1:])).astype("f4")
+        for name, spec in specs.items()
+    }
+
+
+def test_export_equals_memory_in_a_loader_without_python(row, tmp_path):
+    model = row.build()
+    model.compile()
+    fit(model, row.examples(8), epochs=1)
+    model.export(tmp_path / "1")
+    assert conformance.check(tmp_path / "1") == []
+    for name, (function, specs) in model.signatures().items():
+        inputs = inputs_of(specs)
+        expected = function(**{key: tf.constant(array) for key, array in inputs.items()})
+        served = run_native(tmp_path / "1", name, inputs)
+        assert served.keys() == expected.keys()
+        for key, array in served.items():
+            np.testing.assert_allclose(array, expected[key], atol=1e-6)
+    latents = inputs_of(model.signatures()["serving_default"][1])["latents"]
+    (served,) = run_native(tmp_path / "1", "serving_default", {"latents": latents}).values()
+    np.testing.assert_allclose(served, model.predict(latents, verbose=0), atol=1e-6)
+    (sampled,) = run_native(tmp_path / "1", "sample", {"seed": np.array([5, 3, 5], "int64")}).values()
+    np.testing.assert_allclose(sampled[0], model.generate(1, seed=5)[0], atol=1e-6)
+    np.testing.assert_array_equal(sampled[0], sampled[2])
+    assert np.abs(sampled[0] - sampled[1]).max() > 0
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """Every model, published and served over gRPC and REST by a process without Python TensorFlow."""
+    base = tmp_path_factory.mktemp("exports")
+    for name, row in ROWS.items():
+        publish(row.build(), base, name, card={})
+    with Server(base) as server:
+        yield base, server
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_server_answers_what_the_export_gives(name, served):
+    base, server = served
+    problems = check_server(base / name, server.grpc, server.rest)
+    assert problems == {base / name / "1": []}
+
+
+def test_generate_repeats_and_extends(row):
+    model = row.build()
+    assert model.generate(3, seed=1).shape == (3, *row.shape)
+    np.testing.assert_allclose(model.generate(5, seed=1)[:3], model.generate(3, seed=1), atol=1e-6)
+    assert np.abs(model.generate(3, seed=1) - model.generate(3, seed=2)).max() > 0
+    with pytest.raises(ValueError, match="at least 1"):
+        model.generate(0)
