@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks.side_by_side import add_json, measure, print_table, ratios, spread, write_json
+from benchmarks.side_by_side import add_json, measure, positive, print_table, ratios, spread, write_json
 
 REFERENCE = "import tensorflow"
 STATEMENTS = ("pass", "import zoo", "from zoo import WGANGP", "import keras", REFERENCE)
@@ -30,7 +30,7 @@ def seconds(statement):
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.import_cost", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7, help="processes per statement (default: %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=7, help="processes per statement (default: %(default)s)")
     add_json(parser)
     options = parser.parse_args()
 

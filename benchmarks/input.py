@@ -31,7 +31,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from benchmarks.side_by_side import add_json, measure, print_table, ratios, write_json
+from benchmarks.side_by_side import add_json, measure, positive, print_table, ratios, write_json
 from zoo import WGANGP, data, dcgan_critic, dcgan_generator
 from zoo.data import records
 
@@ -123,10 +123,10 @@ def cells(row):
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.input", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each contestant (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=6, help="measured steps in a turn (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=64, help="default: %(default)s")
-    parser.add_argument("--images", type=int, default=4000, help="images in the set (default: %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=7, help="turns of each contestant (default: %(default)s)")
+    parser.add_argument("--steps", type=positive, default=6, help="measured steps in a turn (default: %(default)s)")
+    parser.add_argument("--batch-size", type=positive, default=64, help="default: %(default)s")
+    parser.add_argument("--images", type=positive, default=4000, help="images in the set (default: %(default)s)")
     add_json(parser)
     options = parser.parse_args()
 

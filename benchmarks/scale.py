@@ -23,6 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.side_by_side import positive
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).parents[1]
 STEPS, BATCH, LEARNING_RATE = 8, 64, 0.001
@@ -186,8 +188,8 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", help="rows of the conformance table (default: all)")
     parser.add_argument("--settings", nargs="*", choices=SETTINGS, help="default: all")
-    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--batch-size", type=int, default=BATCH, help="of the first table (default: %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=3, help="default: %(default)s")
+    parser.add_argument("--batch-size", type=positive, default=BATCH, help="of the first table (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -197,6 +199,8 @@ def main():
     from tests.conformance.rows import ROWS
 
     models = options.models or list(ROWS)
+    if unknown := set(models) - set(ROWS):
+        parser.error(f"--models: expected names of {', '.join(ROWS)}. Received: {', '.join(unknown)}.")
     settings = [name for name in (SETTINGS if options.settings is None else options.settings) if name != REFERENCE]
     with tempfile.TemporaryDirectory() as folder:
         rows = table(models, settings, options.rounds, options.batch_size, Path(folder))

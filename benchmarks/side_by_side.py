@@ -1,5 +1,6 @@
 """What benchmarks share: contestants in processes of their own, turns, ratios of the same round, tables, files."""
 
+import argparse
 import contextlib
 import importlib.util
 import itertools
@@ -127,6 +128,13 @@ def print_table(columns, rows):
     for first, *others in itertools.chain([headings], rows):
         cells = (f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True))
         print(f"{first:{widths[0]}}" + "".join(cells), flush=True)
+
+
+def positive(text):
+    """A whole number of 1 or more, as argparse takes it from the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, received {text!r}")
+    return int(text)
 
 
 def add_json(parser):

@@ -22,11 +22,11 @@ ALLOWED = {
     "networks": {"checks"},
     "models": {"checks", "losses", "networks", "training"},
     "data": {"checks", "files", "tfrecord"},
-    "metrics": {"files"},
+    "metrics": {"checks", "files"},
     "serving": {"files", "tfrecord"},
     "cli": {"pictures", "serving"},
     "pictures": {"files"},
-    "callbacks": {"files", "pictures"},
+    "callbacks": {"checks", "files", "pictures"},
     "evaluation": {"metrics"},
     "runs": {"checks", "data", "callbacks", "evaluation", "files", "pictures", "serving", "training"},
 }
@@ -122,6 +122,16 @@ def test_public_names_load_and_unknown_ones_list_what_there_is():
         assert callable(getattr(zoo, name))
     with pytest.raises(AttributeError, match="It offers: .*GAN, .*WGANGP, dcgan_critic"):
         _ = zoo.CycleGANN
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "known"), [("ot", "emd", "sinkhorn"), ("data", "laod", "Source, load, names")]
+)
+def test_unknown_names_of_rooms_list_what_there_is(room, name, known):
+    import importlib
+
+    with pytest.raises(AttributeError, match=f"module 'zoo.{room}' has no attribute '{name}'. It has: .*{known}"):
+        getattr(importlib.import_module(f"zoo.{room}"), name)
 
 
 def test_transport_imports_a_framework_only_where_it_is_used():

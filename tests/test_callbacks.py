@@ -1,11 +1,13 @@
 """Callbacks and pictures, on a model that is nothing but `generate`."""
 
 import json
+import re
 import resource
 import signal
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from zoo import pictures
@@ -148,7 +150,7 @@ def test_keep_best_goes_on_counting_after_a_resume_and_does_not_count_steps_twic
 def test_progress_tells_pace_and_time_left(capsys, monkeypatch):
     """Ten steps of two seconds: of 100 steps, 90 are left, which is three minutes."""
     model, clock = Model(), [0.0]
-    monkeypatch.setattr("zoo.callbacks.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
     callback = attached(Progress(100, seconds=5.0), model)
     callback.on_train_begin()
     for step in range(11):
@@ -167,3 +169,77 @@ def test_time_budget_stops_once_it_is_spent():
         callback = attached(TimeBudget(minutes), model)
         callback.on_train_batch_end(0)
         assert model.stop_requested is spent
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SampleGrid("x", every=0), "`every` must be a whole number of at least 1. Received: 0"),
+        (lambda: SampleGrid("x", num_samples=0), "`num_samples` must be a whole number of at least 1. Received: 0"),
+        (lambda: SampleGrid(__file__), "`folder` must be a folder to write to. Received: a file, .*test_callbacks.py"),
+        (lambda: Evaluate(dict, every=0), "`every` must be a whole number of at least 1. Received: 0"),
+        (lambda: Evaluate({"fid": 1}), "must be a function of the model .* Received: dict, in the place of the func"),
+        (lambda: Progress(0), "`total` must be a whole number of at least 1. Received: 0"),
+        (lambda: TimeBudget(float("nan")), "`minutes` must be a finite number of at least 0. Received: nan"),
+        (lambda: Checkpoint("ck"), "`path` must end in .weights.h5, as Keras wants it. Received: ck"),
+        (lambda: Checkpoint("a.weights.h5", keep=0), "`keep` must be a whole number of at least 1. Received: 0"),
+        (
+            lambda: Checkpoint("a.weights.h5", minutes=-1),
+            "`minutes` must be a finite number of at least 0. Received: -1",
+        ),
+        (lambda: KeepBest("x", "loss", patience=0), "`patience` must be a whole number of at least 1. Received: 0"),
+        (lambda: KeepBest("x", "loss", patience=-1), "`patience` must be a whole number of at least 1. Received: -1"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_training(make, message):
+    with pytest.raises((ValueError, NotADirectoryError), match=message):
+        make()
+
+
+@pytest.mark.parametrize("answer", [None, 1.0])
+def test_evaluate_says_what_its_function_must_return(answer):
+    with pytest.raises(ValueError, match=f"Received: {type(answer).__name__}, in the place of what it returns"):
+        attached(Evaluate(lambda model: answer), Model()).on_epoch_end(0, {})
+
+
+@pytest.mark.parametrize("value", [3, 3.0, np.float32(3), np.int64(3), tf.constant(3.0), tf.constant(3, tf.bfloat16)])
+def test_evaluate_takes_numbers_of_any_kind(value):
+    logs = {}
+    metrics = {"a": value, "b": "text", "c": True, "d": [1.0], "e": None}
+    attached(Evaluate(lambda model: metrics), Model()).on_epoch_end(0, logs)
+    assert logs == {"a": 3.0}
+
+
+def test_keep_best_never_keeps_nan(tmp_path):
+    model = Model(np.zeros(1))
+    callback = attached(KeepBest(tmp_path, "loss", patience=2), model)
+    for step, value, kept, since in ((1, np.nan, None, 1), (2, 4.0, 4.0, 0), (3, np.nan, 4.0, 1), (4, -np.inf, 4.0, 2)):
+        model.steps_taken = step
+        callback.on_epoch_end(0, {"loss": value})
+        state = json.loads((tmp_path / "best.json").read_text())
+        assert (state["value"], state["evaluations_since"]) == (kept, since)
+
+
+def test_keep_best_stops_where_nothing_was_ever_finite(tmp_path, capsys):
+    model = Model(np.zeros(1))
+    model.steps_taken = 1
+    attached(KeepBest(tmp_path, "loss", patience=1), model).on_epoch_end(0, {"loss": np.nan})
+    assert model.stop_requested and "loss was not finite in 1 evaluations" in capsys.readouterr().out
+
+
+def test_keep_best_says_that_its_metric_never_came(tmp_path, capsys):
+    model = Model(np.zeros(1))
+    model.steps_taken = 1
+    for metric, said in (("critic_los", True), ("critic_loss", False)):
+        callback = attached(KeepBest(tmp_path / metric, metric), model)
+        callback.on_epoch_end(0, {"critic_loss": 1.0, "penalty": 2.0})
+        callback.on_train_end()
+        message = "KeepBest never saw `critic_los` in this `fit`.* The logs had: critic_loss, penalty. `Evaluate` must"
+        assert bool(re.search(message, capsys.readouterr().out)) is said
+
+
+@pytest.mark.parametrize(("text", "reason"), [("{", "Expecting"), ("[]", "keys"), ('{"metric": "loss"}', "it lacks")])
+def test_a_damaged_best_json_is_named(tmp_path, text, reason):
+    (tmp_path / "best.json").write_text(text)
+    with pytest.raises(ValueError, match=f"best.json is damaged: .*{reason}.* Move it and best.weights.h5 away"):
+        KeepBest(tmp_path, "loss")

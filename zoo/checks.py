@@ -83,3 +83,33 @@ def check_number(name, value, low, *, below=float("inf"), above=False):
         raise ValueError(
             f"`{name}` must be a finite number {'above' if above else 'of at least'} {low:g}{end}. Received: {value!r}."
         )
+
+
+def are_whole(values):
+    """Whether `values` is a sequence of whole numbers of 1 or more."""
+    return hasattr(values, "__len__") and all(
+        isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1 for value in values
+    )
+
+
+def check_folder(name, path):
+    """Checks that `path`, a `Path`, is a folder or nothing yet.
+
+    Raises:
+        NotADirectoryError: If it is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"`{name}` must be a folder to write to. Received: a file, {path}. Give another path.")
+
+
+def no_such_name(module, names):
+    """The `__getattr__` of a module, which names what there is where something else is asked for.
+
+    Returns:
+        Function of a name that raises `AttributeError`.
+    """
+
+    def missing(name):
+        raise AttributeError(f"module {module!r} has no attribute {name!r}. It has: {', '.join(names)}.")
+
+    return missing

@@ -28,7 +28,17 @@ from pathlib import Path
 
 from benchmarks.gan_step.contestants import PACKAGES, environment, make
 from benchmarks.gan_step.problem import CRITIC_STEPS, write_problem
-from benchmarks.side_by_side import Processes, add_json, installed, measure, print_table, ratios, spread, write_json
+from benchmarks.side_by_side import (
+    Processes,
+    add_json,
+    installed,
+    measure,
+    positive,
+    print_table,
+    ratios,
+    spread,
+    write_json,
+)
 
 TOLERANCE = 1e-4
 
@@ -91,10 +101,10 @@ def table(check_times, results):
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gan_step", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=8, help="turns of each contestant (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=4, help="measured steps in a turn (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=64, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=2, help="threads of each contestant (default: %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=8, help="turns of each contestant (default: %(default)s)")
+    parser.add_argument("--steps", type=positive, default=4, help="measured steps in a turn (default: %(default)s)")
+    parser.add_argument("--batch-size", type=positive, default=64, help="default: %(default)s")
+    parser.add_argument("--threads", type=positive, default=2, help="threads of each contestant (default: %(default)s)")
     parser.add_argument("--contestants", nargs="+", choices=PACKAGES, help="default: all but zoo-jit")
     parser.add_argument("--jit", action="store_true", help="also ours with jit_compile=True")
     add_json(parser)

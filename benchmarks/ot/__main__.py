@@ -40,7 +40,7 @@ from benchmarks.ot.accuracy import accuracy
 from benchmarks.ot.bench import SLOW_ROUNDS, SLOW_SECONDS, Bench
 from benchmarks.ot.memory import memory
 from benchmarks.ot.speed import converged, exponent, fixed, ipot
-from benchmarks.side_by_side import add_json, write_json
+from benchmarks.side_by_side import add_json, positive, write_json
 
 SECTIONS = {section.__name__: section for section in (fixed, converged, ipot, memory, exponent, accuracy)}
 # Load average of the last minute above which the run says that others are at work.
@@ -56,9 +56,9 @@ def main():
         help="default: all; 100,000 points, which take minutes, only where `memory` is named",
     )
     parser.add_argument("--quick", action="store_true", help="small problems and, unless told otherwise, two rounds")
-    parser.add_argument("--rounds", type=int, help="turns of each contestant (default: 7)")
+    parser.add_argument("--rounds", type=positive, help="turns of each contestant (default: 7)")
     parser.add_argument("--budget", type=float, default=0.3, help="seconds of a turn (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="threads of each contestant (default: %(default)s)")
+    parser.add_argument("--threads", type=positive, default=2, help="threads of each contestant (default: %(default)s)")
     add_json(parser)
     options = parser.parse_args()
     options.rounds = options.rounds or (2 if options.quick else 7)

@@ -24,6 +24,7 @@ from pathlib import Path
 from benchmarks.serving.batching import batching
 from benchmarks.serving.load import load
 from benchmarks.serving.servers import MODELS, Rest, Server, latents, publish, seconds
+from benchmarks.side_by_side import positive
 from zoo.serving import Client, SavedModel
 
 
@@ -90,7 +91,7 @@ PARTS = {"latency": latency, "batching": batching, "first": first, "load": load}
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of a part (default: %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=5, help="rounds of a part (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=10, help="length of the load (default: %(default)s)")
     parser.add_argument("--reload", type=float, default=5, help="seconds between versions (default: %(default)s)")
     options = parser.parse_args()

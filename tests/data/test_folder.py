@@ -118,6 +118,13 @@ def test_folders_of_one_level_are_classes(tmp_path):
     assert data.load(tmp_path).labels is None
 
 
+def test_one_folder_of_pictures_is_no_class(tmp_path):
+    for index in range(10):
+        picture(tmp_path / "a" / f"{index}.png")
+    source = data.load(tmp_path)
+    assert not source.is_labelled and source.class_names is None and source.num_classes is None
+
+
 def test_folders_train_and_test_are_the_splits(tmp_path):
     for split, count in (("train", 4), ("test", 2)):
         for index in range(count):
@@ -193,6 +200,8 @@ def test_folders_that_cannot_be_used(tmp_path, monkeypatch):
         data.load(tmp_path / "missing")
     with pytest.raises(FileNotFoundError, match="missing does not exist"):
         data.load(f"{tmp_path}/missing")
+    with pytest.raises(FileNotFoundError, match="folder ./nowhere does .* images or records, .* cifar10, digits"):
+        data.load("./nowhere")
     (tmp_path / "file.txt").write_text("text")
     with pytest.raises(NotADirectoryError, match="file.txt is a file"):
         data.load(str(tmp_path / "file.txt"))

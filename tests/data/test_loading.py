@@ -102,6 +102,8 @@ def test_resizing_a_named_set():
         ("digits", {"image_size": 0}, "`image_size` must be a positive whole number"),
         ("digits", {"image_size": (8, 8, 3)}, r"Received: \(8, 8, 3\)"),
         ("digits", {"channels": 4}, r"`channels` must be 1 \(grey\), 3 \(RGB\)"),
+        ("digits", {"channels": 1.0}, r"`channels` must be 1 \(grey\), .* Received: 1.0"),
+        (["digits"], {}, r"No data set is called \['digits'\]"),
         ("ring", {"image_size": 8}, "are for images. Received: image_size=8"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import re
 
 import numpy as np
 import pytest
@@ -136,6 +137,27 @@ def test_written_files_hold_the_set_and_replace_nothing(tmp_path, capsys):
         command.main(["digits", str(out)])
     assert "holds records of the train split already" in capsys.readouterr().err
     assert before == {path: path.read_bytes() for path in out.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "message"),
+    [
+        ("digits", "afile", r"`folder` must be a folder to write to. Received: a file, .*afile. Give another path"),
+        ("ring", "new", r"'ring' has no pixels: its examples have shape \(2,\). Use images"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_it_begins(tmp_path, capsys, source, out, message):
+    (tmp_path / "afile").write_text("")
+    with pytest.raises(SystemExit):
+        command.main([source, str(tmp_path / out)])
+    assert re.search(message, capsys.readouterr().err) and [path.name for path in tmp_path.iterdir()] == ["afile"]
+
+
+def test_records_of_one_class_have_no_labels(tmp_path):
+    write_file(tmp_path / "a.tfrecord", [example(pixels, 0) for pixels in PIXELS])
+    (tmp_path / "label.labels.txt").write_text("face\n")
+    source = data.load(tmp_path)
+    assert not source.is_labelled and source.class_names is None and source.num_classes is None
 
 
 def test_writing_in_several_files_leaves_nothing_unfinished(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The order, the shapes and the values of what a `Source` gives."""
 
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_resizing_keeps_the_mean_and_cuts_to_the_aspect_ratio():
     np.testing.assert_allclose(halved[:, 1:3, 1:3], 0, atol=0.01)
     sides = np.zeros((1, 4, 8, 3), "uint8")
     sides[:, :, 2:6] = 200  # the centre square; what is black lies outside it
-    square = Source("sides", sides, image_size=(4, 4), channels=1).examples()
+    square = Source("sides", sides, image_size=4, channels=1).examples()
     np.testing.assert_allclose(square, 200 / 127.5 - 1, atol=1e-3)
 
 
@@ -129,9 +130,22 @@ def test_wrong_arguments(call, message):
             {"labels": [0, 1]},
             r"one whole number per example: \(3,\). Received: shape \(2,\)",
         ),
+        (np.zeros((3, 4, 4), "uint8"), {"white": 0}, "`white` must be a whole number from 1 to 255. Received: 0"),
+        (np.zeros((5, 3, 8, 8)), {}, r"1 or 3\). Received: \(5, 3, 8, 8\). Move the channels to the last axis"),
+        (np.zeros((5, 8, 8)), {}, r"Received: \(5, 8, 8\). Add the axis: `images\[..., None\]`"),
+        (np.zeros((3, 4, 4), "uint8"), {"image_size": (16,)}, r"`image_size` must be .* Received: \(16,\)"),
+        (np.zeros((3, 4, 4), "uint8"), {"channels": True}, r"`channels` must be 1 \(grey\).* Received: True"),
+        ([[1.0, 2.0], [3.0]], {}, "must fill an array .* Received: rows of unequal shapes. Bring all to one shape"),
+        ("faces", {}, r"Received: str, such as faces. .* use `zoo.data.load\('path'\)`"),
+        ([Path("a.png"), Path("b.png")], {}, r"of numbers. Received: list, such as .* use `zoo.data.load\('path'\)`"),
         (np.zeros((3, 2)), {"labels": [0, 1, 4], "num_classes": 3}, "must be 0 to 2. Received: 0 to 4"),
     ],
 )
 def test_wrong_arrays(examples, options, message):
     with pytest.raises(ValueError, match=message):
         Source("mine", examples, **options)
+
+
+def test_a_source_is_not_gone_through_itself():
+    with pytest.raises(TypeError, match=r"Use `source.batches\(64\)` .* the number of examples is `source.size`"):
+        list(numbered())

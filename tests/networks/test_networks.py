@@ -66,3 +66,40 @@ def test_mlp_shapes_and_refusal_of_images():
     assert mlp_critic((3,), hidden=())(np.zeros((2, 3), "float32")).shape == (2, 1)
     with pytest.raises(ValueError, match="dcgan_generator"):
         mlp_generator((28, 28, 1))
+
+
+@pytest.mark.parametrize("shape", [28, None, (28.0, 28.0, 1), ("28", "28", "1"), (None, None, 1), (8, 8, 0)])
+def test_an_image_shape_is_three_whole_numbers(shape):
+    for build in (dcgan_generator, dcgan_critic):
+        with pytest.raises(ValueError, match=r"`image_shape` must be three whole numbers \(height, width, channels\)"):
+            build(shape)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: dcgan_generator((28, 28)), r"Received: \(28, 28\). Add the channels: \(28, 28, 1\)."),
+        (lambda: dcgan_generator((8, 8, 1), latent_dim=0), "`latent_dim` must be a whole number of at least 1"),
+        (lambda: dcgan_generator((8, 8, 1), latent_dim=None), "`latent_dim` must be .* Received: None"),
+        (lambda: mlp_generator((2,), latent_dim=0), "`latent_dim` must be a whole number .* Received: 0"),
+        (lambda: mlp_generator((2,), latent_dim=2.5), "`latent_dim` must be a whole number .* Received: 2.5"),
+        (lambda: dcgan_generator((8, 8, 1), filters=0), "`filters` must be a whole number .* Received: 0"),
+        (lambda: dcgan_critic((8, 8, 1), filters="8"), "`filters` must be a whole number .* Received: '8'"),
+        (lambda: dcgan_discriminator((8, 8, 1), norm="bacth"), "`norm` must be one of 'batch'.* Received: 'bacth'"),
+        (lambda: mlp_generator(2), r"`example_shape` must be \(dim,\), as \(2,\). Received: 2"),
+        (lambda: mlp_critic(()), r"`example_shape` must be \(dim,\), as \(2,\). Received: \(\)"),
+        (lambda: mlp_critic((2,), hidden=128), r"`hidden` must be a tuple of widths, such as .* Received: 128"),
+        (lambda: mlp_critic((2,), hidden=None), "`hidden` must be a tuple of widths, such as .* Received: None"),
+        (lambda: mlp_generator((2,), hidden=(128, 0)), r"`hidden` must be a tuple .* Received: \(128, 0\)"),
+    ],
+)
+def test_wrong_arguments_are_named(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    sizes, two = np.array([8, 8, 1]), np.int64(2)
+    assert dcgan_generator(sizes, latent_dim=two, filters=two).output_shape == (None, 8, 8, 1)
+    assert dcgan_critic(sizes, filters=two).input_shape == (None, 8, 8, 1)
+    assert mlp_generator(sizes[:1], latent_dim=two, hidden=sizes).output_shape == (None, 8)

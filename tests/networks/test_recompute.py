@@ -58,3 +58,9 @@ def test_keeps_no_inner_value_between_the_passes():
         return sum(operation.type == "Relu" for operation in graph.get_operations())
 
     assert (gradient_of(False), gradient_of(True)) == (5, 10)
+
+
+@pytest.mark.parametrize("block", [5, [keras.layers.Dense(2)]])
+def test_what_is_no_layer_is_refused(block):
+    with pytest.raises(ValueError, match=f"must be one Keras layer or model. Received: {type(block).__name__}. Wrap"):
+        Recompute(block)

@@ -20,6 +20,17 @@ BAD = {
     "epsilon 0": ((COST, 0.0), {}, "`epsilon` must be above 0. Received: 0"),
     "epsilon negative": ((COST, [0.1, -1.0]), {}, "`epsilon` must be above 0. Received: -1"),
     "epsilon NaN": ((COST, np.nan), {}, "`epsilon` must be above 0. Received: nan"),
+    "epsilon infinite": ((COST, [0.1, np.inf]), {}, "`epsilon` must be finite and above 0. Received: inf"),
+    "epsilon a text": ((COST, "0.1"), {"jit_compile": True}, "`epsilon` must be a number above 0. Received: '0.1'"),
+    "epsilon None": ((COST, None), {}, "`epsilon` must be a number above 0. Received: None"),
+    "complex": ((COST + 1j, 0.1), {}, "must be real numbers. Received: complex64. Take their real part"),
+    "points": ((COST[0], COST[0], 0.1), {}, r"takes a cost: `sinkhorn\(ot.squared_euclidean\(x, y\), 0.1\)`"),
+    "weights first": ((UNIFORM, UNIFORM, COST, 0.1), {}, "`cost` must have shape .* It takes a cost: "),
+    "weights as a mask": (
+        (COST, 0.1),
+        {"source_mask": UNIFORM},
+        "`source_mask` must be boolean or whole.* Received: float32. Were these weights. Pass `source_weights`",
+    ),
     "epsilon of a batch": ((COST, [0.1, 0.1, 0.1]), {}, r"`epsilon` must be a number, or have shape \(batch,\)"),
     "weights of another length": ((COST, 0.1, np.ones(5) / 5), {}, r"`source_weights` must have shape \(4,\)"),
     "negative weights": ((COST, 0.1, [0.5, 0.7, -0.2, 0.0]), {}, "`source_weights` must be .* at least 0. .* -0.2"),
@@ -135,3 +146,5 @@ def test_divergence_refuses_a_penalty_and_energy_distance_unequal_halves():
         ot.sinkhorn_divergence(points, points, 0.1, marginal_penalty=1.0)
     with pytest.raises(ValueError, match="must have the same shape"):
         ot.minibatch_energy_distance(points, points, points, points[:3])
+    with pytest.raises(ValueError, match="`epsilon` must be a number above 0. Received: None"):
+        ot.minibatch_energy_distance(points, points, points, points, None)

@@ -10,7 +10,10 @@ Sets larger than memory are folders of records: `python -m zoo.data.records SOUR
 Importing this package does not import TensorFlow.
 """
 
+from zoo.checks import no_such_name
 from zoo.data.loading import load, names
 from zoo.data.source import Source
 
 __all__ = ["Source", "load", "names"]
+
+__getattr__ = no_such_name(__name__, __all__)

@@ -62,7 +62,7 @@ def load(path, split, image_size=None, channels=None, cache=False):
         `Source`.
 
     Raises:
-        FileNotFoundError, NotADirectoryError, PermissionError: If the folder cannot be listed.
+        NotADirectoryError, PermissionError: If the folder cannot be listed.
         ValueError: If it holds no images, damaged ones, or ones of several sizes and `image_size` is None.
     """
     own_splits = all((path / name).is_dir() for name in SPLITS)
@@ -156,8 +156,6 @@ def _common_size(folder, paths, found):
 
 
 def _list(folder):
-    if not folder.exists():
-        raise FileNotFoundError(f"The folder {folder} does not exist. Expected a folder of images.")
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file. Expected a folder: give the one that holds it.")
 
@@ -181,9 +179,10 @@ def _list(folder):
 
 
 def _class_names(folder, parts, own_splits):
-    """Sorted names of the sub-folders if every file lies exactly one level deep, else None."""
+    """Sorted names of the sub-folders, if there are several and every file lies exactly one level deep, else None."""
     roots = {name: folder / name if own_splits else folder for name in parts}
     relative = [file.relative_to(roots[name]) for name, files in parts.items() for file in files]
     if any(len(path.parts) != 2 for path in relative):
         return None
-    return sorted({path.parts[0] for path in relative})
+    found = sorted({path.parts[0] for path in relative})
+    return found if len(found) > 1 else None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from zoo.checks import check_choice
 from zoo.data import folder, images, points, records
+from zoo.data.checks import check_channels, height_and_width
 from zoo.data.source import Source
 from zoo.data.splits import SPLITS, split_of
 
@@ -73,9 +74,9 @@ def load(name, *, split="train", image_size=None, channels=None, data_dir=None, 
         TensorShape([32, 8, 8, 1])
     """
     check_choice("split", split, SPLITS)
-    options = {"image_size": _height_and_width(image_size), "channels": channels}
-    if channels not in (None, 1, 3):
-        raise ValueError(f"`channels` must be 1 (grey), 3 (RGB) or None (unchanged). Received: {channels!r}.")
+    check_channels(channels)
+    options = {"image_size": height_and_width(image_size), "channels": channels}
+    path = None if isinstance(name, str) and name in names() else _known_folder(name)
     if name in points.SETS:
         if image_size is not None or channels is not None:
             raise ValueError(
@@ -88,7 +89,6 @@ def load(name, *, split="train", image_size=None, channels=None, data_dir=None, 
     if name in images.SETS:
         (examples, labels), origin = images.find(name, split, data_dir)
         return Source(name, examples, labels=labels, num_classes=10, origin=origin, **options)
-    path = _known_folder(name)
     files = records.find(path)
     if files:
         return records.load(path, split, **options, cache=cache, files=files)
@@ -105,28 +105,18 @@ def _digits(split, options):
 
 
 def _known_folder(name):
-    if isinstance(name, os.PathLike):
-        return Path(name)
-    if isinstance(name, str) and name:
+    if isinstance(name, os.PathLike) or (isinstance(name, str) and name):
         path = Path(name).expanduser()
-        if path.exists() or name.startswith((".", "~")) or os.sep in name:
+        if path.exists():
             return path
+        if isinstance(name, os.PathLike) or name.startswith((".", "~")) or os.sep in name:
+            raise FileNotFoundError(
+                f"The folder {name} does not exist. Expected a folder of images or records, or the name of a set: "
+                f"{', '.join(names())}. Check the path."
+            )
     closest = difflib.get_close_matches(str(name).lower().replace("-", "_"), names(), n=1, cutoff=0.5)
     raise ValueError(
         f"No data set is called {name!r}. "
         + (f"Did you mean {closest[0]!r}? " if closest else "")
         + f"The sets are: {', '.join(names())}. A path to a folder of images or records also works."
     )
-
-
-def _height_and_width(image_size):
-    if image_size is None:
-        return None
-    pair = (image_size, image_size) if not isinstance(image_size, (tuple, list)) else tuple(image_size)
-    whole = all(hasattr(side, "__index__") and not isinstance(side, bool) and side >= 1 for side in pair)
-    if len(pair) != 2 or not whole:
-        raise ValueError(
-            "`image_size` must be a positive whole number, or two of them: (height, width). "
-            f"Received: {image_size!r}. Leave it out to keep the size that the images have."
-        )
-    return int(pair[0]), int(pair[1])

@@ -4,7 +4,7 @@ import numpy as np
 
 from zoo.checks import check_positive, check_whole
 from zoo.data.cache import Cached, is_small
-from zoo.data.checks import checked_examples, checked_labels, parts
+from zoo.data.checks import check_channels, check_images, checked_examples, checked_labels, height_and_width, parts
 from zoo.data.pipeline import Pipeline
 
 _CHUNK = 256
@@ -17,16 +17,16 @@ class Source:
 
     Args:
         name: What the set is called.
-        examples: uint8 images (size, height, width) or (size, height, width, 1 or 3); or floats (size, ...),
-            where three axes per example are images in [-1, 1]; or pictures in files, which are anything with
-            `shape`, `len` and `read(row)`, such as `zoo.data.folder.Pictures` and `zoo.data.records.Records`.
+        examples: uint8 images (size, height, width) or (size, height, width, 1 or 3); or floats, which are points
+            (size, dim) or images (size, height, width, 1 or 3) in [-1, 1]; or pictures in files, which are anything
+            with `shape`, `len` and `read(row)`, such as `zoo.data.folder.Pictures` and `zoo.data.records.Records`.
         labels: Integers (size,), or None; or a function of row numbers (n,) that reads theirs (n,) from files.
         num_classes: Number of classes; None for the largest label plus one.
         class_names: Name of each class, or None.
         modes: Centres (k, dim) of the Gaussians that points come from, or None.
         mode_std: Their standard deviation, or None.
         white: Value of white in uint8 images, 1 to 255.
-        image_size: (height, width) that images are cut and resized to, or None.
+        image_size: (height, width) that images are cut and resized to, or one number for both, or None.
         channels: 1, 3 or None for as many as there are.
         cache: Whether to keep each picture of a file that was read; None if all of them take at most a quarter of the
             memory that is available. What is in memory already ignores it.
@@ -64,6 +64,8 @@ class Source:
         origin="memory",
     ):
         """Checks the arrays."""
+        check_channels(channels)
+        image_size = height_and_width(image_size)
         if hasattr(examples, "read"):
             keep = is_small(examples.shape) if cache is None else cache
             stored = Cached(examples) if keep else examples
@@ -87,6 +89,13 @@ class Source:
     def __repr__(self):
         """Name, number, shape and origin."""
         return f"<Source {self.name}: {self.size} examples of shape {self.shape}, from {self.origin}>"
+
+    def __iter__(self):
+        """Raises: a source is not gone through itself."""
+        raise TypeError(
+            f"{self.name!r} is a source of batches and cannot be gone through itself. Use `source.batches(64)` or "
+            "`source.examples(n)`; the number of examples is `source.size`."
+        )
 
     @property
     def labels(self):
@@ -255,8 +264,7 @@ class Source:
             >>> [len(pixels) for pixels in data.load("digits", split="test").pixels()]
             [179]
         """
-        if not self.is_images:
-            raise ValueError(f"{self.name!r} has no pixels: its examples have shape {self.shape}. Use images.")
+        check_images(self)
         for images in self._chunks(np.arange(self.size)):
             yield np.rint((images + 1) * 127.5).astype("uint8")
 

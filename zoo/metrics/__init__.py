@@ -1,5 +1,6 @@
 """Metrics of generative models: plain functions on NumPy arrays, in float64, that know no model class."""
 
+from zoo.checks import no_such_name
 from zoo.metrics.checks import MetricWarning
 from zoo.metrics.features import ClassifierFeatures, FeatureExtractor, classifier_features, frechet
 from zoo.metrics.frechet import frechet_distance, gaussian_frechet_distance
@@ -17,3 +18,5 @@ __all__ = [
     "mode_coverage",
     "wasserstein_2",
 ]
+
+__getattr__ = no_such_name(__name__, __all__)

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from zoo.checks import check_choice
+from zoo.checks import are_whole, check_choice, check_positive
 
 
 def dcgan_generator(image_shape, latent_dim=128, filters=64, norm="batch"):
@@ -21,13 +21,15 @@ def dcgan_generator(image_shape, latent_dim=128, filters=64, norm="batch"):
         `keras.Model` from (batch, latent_dim) to images (batch, *image_shape) in [-1, 1].
 
     Raises:
-        ValueError: If a size is not a multiple of 4.
+        ValueError: If a size is not a multiple of 4, or another argument is out of range.
 
     Example:
         dcgan_generator((28, 28, 1), latent_dim=128)
     """
     height, width, channels, levels = _levels(image_shape)
-    widths = [filters * 2**level for level in reversed(range(levels))]
+    check_positive("latent_dim", latent_dim)
+    _check(filters, norm)
+    widths = [int(filters) * 2**level for level in reversed(range(levels))]
     height, width = height >> levels, width >> levels
     inputs = keras.Input((latent_dim,))
     x = layers.Dense(height * width * widths[0], use_bias=norm is None, kernel_initializer=_start())(inputs)
@@ -54,7 +56,7 @@ def dcgan_discriminator(image_shape, filters=64, norm="batch"):
         `keras.Model` from images (batch, *image_shape) to (batch, 1).
 
     Raises:
-        ValueError: If a size is not a multiple of 4.
+        ValueError: If a size is not a multiple of 4, or another argument is out of range.
     """
     return _judge(image_shape, filters, norm, "discriminator")
 
@@ -70,19 +72,20 @@ def dcgan_critic(image_shape, filters=64):
         `keras.Model` from images (batch, *image_shape) to scores (batch, 1).
 
     Raises:
-        ValueError: If a size is not a multiple of 4.
+        ValueError: If a size is not a multiple of 4, or another argument is out of range.
     """
     return _judge(image_shape, filters, "layer", "critic")
 
 
 def _judge(image_shape, filters, norm, name):
     height, width, channels, levels = _levels(image_shape)
+    _check(filters, norm)
     inputs = keras.Input((height, width, channels))
     x = inputs
     for level in range(levels):
         normed = norm if level > 0 else None
         x = layers.Conv2D(
-            filters * 2**level,
+            int(filters) * 2**level,
             4,
             strides=2,
             padding="same",
@@ -96,12 +99,16 @@ def _judge(image_shape, filters, norm, name):
 
 def _levels(image_shape):
     """Height, width, channels, and how often the sizes are halved: while even and above 7, at least once."""
-    if len(image_shape) != 3 or any(size % 4 or size < 4 for size in image_shape[:2]):
+    if not are_whole(image_shape) or len(image_shape) != 3 or any(size % 4 for size in image_shape[:2]):
+        advice = "Resize or pad the images, for example to (28, 28, 1) or (32, 32, 3)."
+        if are_whole(image_shape) and len(image_shape) == 2:
+            advice = f"Add the channels: ({image_shape[0]}, {image_shape[1]}, 1)."
         raise ValueError(
-            "`image_shape` must be (height, width, channels) with height and width multiples of 4, because each "
-            f"level halves them. Received: {tuple(image_shape)}. Resize or pad the images, for example to 28 or 32."
+            "`image_shape` must be three whole numbers (height, width, channels) with height and width multiples of 4, "
+            f"because each level halves them. Received: {image_shape!r}. {advice}"
         )
-    height, width, channels = image_shape
+    # Keras takes no whole numbers of NumPy.
+    height, width, channels = map(int, image_shape)
     levels = 1
     while all((size >> levels) % 2 == 0 and (size >> levels) > 7 for size in (height, width)):
         levels += 1
@@ -112,8 +119,12 @@ def _start():
     return keras.initializers.RandomNormal(stddev=0.02)
 
 
-def _norm(norm, x):
+def _check(filters, norm):
+    check_positive("filters", filters)
     check_choice("norm", norm, ("batch", "sync_batch", "layer", None))
+
+
+def _norm(norm, x):
     if norm in ("batch", "sync_batch"):
         return layers.BatchNormalization(momentum=0.9, synchronized=norm == "sync_batch")(x)
     # One group over all channels: layer normalisation over height, width and channels, with a gain per channel.

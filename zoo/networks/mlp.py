@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+from zoo.checks import are_whole, check_positive
+
 
 def mlp_generator(example_shape, latent_dim=2, hidden=(128, 128, 128)):
     """Perceptron from latents to vectors, ReLU inside, linear at the end.
@@ -17,9 +19,13 @@ def mlp_generator(example_shape, latent_dim=2, hidden=(128, 128, 128)):
     Returns:
         `keras.Model` from (batch, latent_dim) to (batch, *example_shape).
 
+    Raises:
+        ValueError: If an argument is no such number or shape.
+
     Example:
         mlp_generator((2,), hidden=(512, 512, 512))
     """
+    check_positive("latent_dim", latent_dim)
     return _mlp((latent_dim,), hidden, _dim(example_shape), "generator")
 
 
@@ -32,23 +38,28 @@ def mlp_critic(example_shape, hidden=(128, 128, 128)):
 
     Returns:
         `keras.Model` from (batch, *example_shape) to (batch, 1).
+
+    Raises:
+        ValueError: If an argument is no such shape.
     """
     return _mlp((_dim(example_shape),), hidden, 1, "critic")
 
 
 def _dim(example_shape):
-    if len(example_shape) != 1:
+    if not are_whole(example_shape) or len(example_shape) != 1:
         raise ValueError(
-            f"A perceptron takes vectors: `example_shape` must be (dim,). Received: {tuple(example_shape)}. "
+            f"A perceptron takes vectors: `example_shape` must be (dim,), as (2,). Received: {example_shape!r}. "
             "For images, use `dcgan_generator` and `dcgan_critic`."
         )
-    return example_shape[0]
+    return int(example_shape[0])
 
 
 def _mlp(input_shape, hidden, units, name):
+    if not are_whole(hidden):
+        raise ValueError(f"`hidden` must be a tuple of widths, such as (128, 128). Received: {hidden!r}.")
     inputs = keras.Input(input_shape)
     x = inputs
     for width in hidden:
-        x = layers.Dense(width, activation="relu", kernel_initializer="he_uniform")(x)
+        x = layers.Dense(int(width), activation="relu", kernel_initializer="he_uniform")(x)
     outputs = layers.Dense(units, dtype="float32")(x)
     return keras.Model(inputs, outputs, name=name)

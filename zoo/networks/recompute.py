@@ -16,6 +16,9 @@ class Recompute(keras.layers.Layer):
     Args:
         block: `keras.Model` or layer of one input tensor and one output tensor.
 
+    Raises:
+        ValueError: If `block` is something else, as a list of layers.
+
     Example:
         for _ in range(8):
             block = keras.Sequential([keras.layers.Dense(512, "relu") for _ in range(8)])
@@ -24,6 +27,11 @@ class Recompute(keras.layers.Layer):
 
     def __init__(self, block, **kwargs):
         super().__init__(**kwargs)
+        if not isinstance(block, keras.layers.Layer):
+            raise ValueError(
+                f"`block` must be one Keras layer or model. Received: {type(block).__name__}. "
+                "Wrap several: `keras.Sequential([...])`."
+            )
         self.block = block
 
     def build(self, input_shape):

@@ -1,5 +1,6 @@
 """Optimal transport as pure functions in `keras.ops`: batched, masked, differentiable, compiled. See docs/ot.md."""
 
+from zoo.checks import no_such_name
 from zoo.ot.costs import cosine, cost_matrix, euclidean, squared_euclidean
 from zoo.ot.cross_bin import earth_mover, quadratic_form
 from zoo.ot.divergence import minibatch_energy_distance, sinkhorn_divergence
@@ -43,3 +44,5 @@ __all__ = [
     "total_variation",
     "wasserstein_1d",
 ]
+
+__getattr__ = no_such_name(__name__, __all__)

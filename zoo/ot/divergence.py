@@ -3,7 +3,7 @@
 from keras import ops
 
 from zoo.ot.costs import cost_matrix
-from zoo.ot.inputs import same_type
+from zoo.ot.inputs import check_strength, same_type
 from zoo.ot.sinkhorn import sinkhorn
 
 
@@ -97,6 +97,7 @@ def minibatch_energy_distance(
     Example:
         >>> loss = minibatch_energy_distance(critic(x), critic(x2), critic(fake), critic(fake2))
     """
+    check_strength("epsilon", epsilon)
     batches = {"source": source, "other_source": other_source, "target": target, "other_target": other_target}
     shapes = {name: tuple(ops.convert_to_tensor(batch).shape) for name, batch in batches.items()}
     if len(set(shapes.values())) > 1:

@@ -15,6 +15,10 @@ SUM_TOLERANCE = 1e-4
 LARGEST_EXPONENT = {"float32": 1e5, "float64": 1e13}
 
 
+# What those need who pass points, or measures first as other libraries take them.
+_USAGE = "It takes a cost: `sinkhorn(ot.squared_euclidean(x, y), 0.1)`. For points: `sinkhorn_divergence(x, y, 0.1)`."
+
+
 class Problem(NamedTuple):
     """Transport problems in float32 or float64, with or without a batch axis; padding has weight 0 and cost 0."""
 
@@ -44,6 +48,8 @@ def as_points(source, target):
 def as_float(array):
     """A tensor in float32, or in float64 where it came so: transport is never computed in half precision."""
     tensor = ops.convert_to_tensor(array)
+    if dtype_of(tensor).startswith("complex"):
+        raise ValueError(f"Costs and points must be real numbers. Received: {dtype_of(tensor)}. Take their real part.")
     return tensor if dtype_of(tensor) == "float64" else ops.cast(tensor, "float32")
 
 
@@ -80,6 +86,12 @@ def dtype_of(tensor):
     return keras.backend.standardize_dtype(tensor.dtype)
 
 
+def check_strength(name, value):
+    """Raises where `value` can be no strength of a regularisation, before it is made a tensor."""
+    if value is None or isinstance(value, str):
+        raise ValueError(f"`{name}` must be a number above 0. Received: {value!r}.")
+
+
 def prepare(cost, epsilon, source_weights=None, target_weights=None, source_mask=None, target_mask=None):
     """The `Problem` that the user passed.
 
@@ -89,7 +101,7 @@ def prepare(cost, epsilon, source_weights=None, target_weights=None, source_mask
     cost = as_float(cost)
     shape = tuple(cost.shape)
     if len(shape) not in (2, 3):
-        raise ValueError(f"`cost` must have shape (n, m) or (batch, n, m). Received: shape {shape}.")
+        raise ValueError(f"`cost` must have shape (n, m) or (batch, n, m). Received: shape {shape}. {_USAGE}")
     refuse_empty(cost=shape)
     epsilon = ops.cast(as_tensor(epsilon), dtype_of(cost))
     if len(epsilon.shape) > 1 or (
@@ -97,7 +109,7 @@ def prepare(cost, epsilon, source_weights=None, target_weights=None, source_mask
     ):
         raise ValueError(
             "`epsilon` must be a number, or have shape (batch,) beside a cost of shape (batch, n, m). "
-            f"Received: shape {tuple(epsilon.shape)} with a cost of shape {shape}."
+            f"Received: shape {tuple(epsilon.shape)} with a cost of shape {shape}. {_USAGE}"
         )
     epsilon = ops.broadcast_to(epsilon, ops.shape(cost)[:-2])
     source_weights, source_valid = weights_and_mask("source", source_weights, source_mask, cost[..., 0])
@@ -137,7 +149,13 @@ def weights_and_mask(side, weights, mask, like):
         return ops.broadcast_to(ops.cast(array, dtype_of(like)), ops.shape(like))
 
     if mask is not None:
-        mask = fit("mask", ops.cast(ops.convert_to_tensor(mask), "bool"))
+        mask = ops.convert_to_tensor(mask)
+        if "float" in dtype_of(mask):
+            raise ValueError(
+                f"`{side}_mask` must be boolean or whole numbers, 0 at padding. Received: {dtype_of(mask)}. Were these "
+                f"weights? Pass `{side}_weights`."
+            )
+        mask = fit("mask", ops.cast(mask, "bool"))
     if weights is not None:
         weights = fit("weights", ops.convert_to_tensor(weights))
         return (weights if mask is None else ops.where(mask > 0, weights, ops.zeros_like(weights))), mask
@@ -197,7 +215,7 @@ def faults(problem, balanced, largest_exponent=LARGEST_EXPONENT):
         ops.logical_and(lowest >= 0, ops.all(ops.isfinite(sums), axis=0)),
         ops.all(sums > 0, axis=0),
         off <= SUM_TOLERANCE,
-        epsilon > 0,
+        ops.logical_and(epsilon > 0, ops.isfinite(epsilon)),
         epsilon * largest_exponent[dtype_of(cost)] >= largest,
     ]
     return ops.logical_not(ops.stack(right))
@@ -265,7 +283,10 @@ def _message(fault, cost, epsilon, source, target, strength, largest_exponent):
             "`marginal_penalty` for measures of different mass."
         )
     if fault == 4:
-        return f"`{strength}` must be above 0. Received: {epsilon.min():g}. For the unregularised problem use `exact`."
+        bad = np.extract(~((epsilon > 0) & np.isfinite(epsilon)), epsilon)[0]
+        if bad == np.inf:
+            return f"`{strength}` must be finite and above 0. Received: inf. In its limit the plan is a b^T."
+        return f"`{strength}` must be above 0. Received: {bad:g}. For the unregularised problem use `exact`."
     name = cost.dtype.name
     smallest = np.abs(cost).max(axis=(-2, -1)) / largest_exponent[name]
     worst = np.unravel_index(np.argmax(smallest / epsilon), epsilon.shape)

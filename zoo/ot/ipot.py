@@ -7,6 +7,7 @@ from keras import ops
 from zoo.checks import check_choice, check_positive
 from zoo.ot.backend import compiled, repeat
 from zoo.ot.inputs import (
+    check_strength,
     column,
     constant,
     faults,
@@ -84,6 +85,7 @@ def ipot(
     check_choice("gradient", gradient, ("envelope", "unrolled"))
     check_positive("num_iterations", num_iterations)
     check_positive("inner_iterations", inner_iterations)
+    check_strength("beta", beta)
     arguments = tensors(cost, beta, source_weights, target_weights, source_mask, target_mask)
     result, wrong = _ipot(
         arguments,

@@ -9,6 +9,7 @@ from zoo.ot.costs import COSTS, FEW_COORDINATES, safe_sqrt, unit
 from zoo.ot.inputs import (
     Problem,
     as_points,
+    check_strength,
     column,
     dtype_of,
     faults,
@@ -71,6 +72,7 @@ def point_cloud_sinkhorn(
         >>> result = point_cloud_sinkhorn(x, y, epsilon=0.05)  # 100,000 points each
         >>> result.transport_cost, result.converged
     """
+    check_strength("epsilon", epsilon)
     check_choice("cost", cost, tuple(COSTS))
     check_positive("max_iterations", max_iterations)
     source, target = as_points(source, target)

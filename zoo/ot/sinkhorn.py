@@ -7,6 +7,7 @@ from keras import ops
 from zoo.checks import check_choice, check_positive
 from zoo.ot.backend import compiled
 from zoo.ot.inputs import (
+    check_strength,
     column,
     constant,
     dtype_of,
@@ -136,6 +137,7 @@ def sinkhorn(
     check_choice("method", method, tuple(SOLVERS))
     check_choice("gradient", gradient, ("envelope", "unrolled"))
     check_positive("max_iterations", max_iterations)
+    check_strength("epsilon", epsilon)
     if not tolerance >= 0:
         raise ValueError(f"`tolerance` must be at least 0. Received: {tolerance!r}. 0 never stops early.")
     if marginal_penalty is not None and not marginal_penalty > 0:

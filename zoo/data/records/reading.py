@@ -59,6 +59,9 @@ def load(path, split, image_size=None, channels=None, cache=False, *, files=None
     # TensorFlow Datasets marks what has no label with -1.
     is_labelled = all(label is not None and label >= 0 for _, _, label in looked[part])
     class_names = _class_names(path, opened[part][0].path.parent) if is_labelled else None
+    if class_names is not None and len(class_names) < 2:
+        # One class tells nothing apart.
+        is_labelled, class_names = False, None
     resolved = path.resolve()
     return Source(
         resolved.parent.name if _VERSION.fullmatch(resolved.name) else resolved.name,

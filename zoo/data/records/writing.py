@@ -6,7 +6,9 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from zoo.checks import check_folder
 from zoo.data import progress
+from zoo.data.checks import check_images
 from zoo.data.records.files import LABEL_NAMES, find, split_of
 from zoo.files import write_text
 
@@ -30,6 +32,7 @@ def write(source, folder, split, *, shard_bytes=128 * 2**20):
 
     Raises:
         FileExistsError: If the folder holds records of this split already, or other names of classes.
+        NotADirectoryError: If the folder is a file.
         ValueError: If the examples are no images, or one cannot be read.
 
     Example:
@@ -42,6 +45,8 @@ def write(source, folder, split, *, shard_bytes=128 * 2**20):
         (8, 8, 1)
     """
     folder = Path(folder)
+    check_images(source)
+    check_folder("folder", folder)
     there = [path for path in find(folder) if split_of(path) == split]
     if there:
         raise FileExistsError(

@@ -1,0 +1,23 @@
+"""The command lines of the benchmarks refuse at once what would fail after the measuring."""
+
+import importlib
+import re
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "message"),
+    [
+        ("gan_step.__main__", ["--rounds", "0"], "--rounds: expected a whole number of at least 1, received '0'"),
+        ("import_cost", ["--rounds", "two"], "--rounds: expected a whole number of at least 1, received 'two'"),
+        ("scale", ["--batch-size", "-1"], "--batch-size: expected a whole number of at least 1, received '-1'"),
+        ("scale", ["--models", "NoSuch"], "--models: expected names of gan, .*wgan_gp. Received: NoSuch"),
+    ],
+)
+def test_wrong_options_are_refused_at_once(monkeypatch, capsys, module, arguments, message):
+    command = importlib.import_module(f"benchmarks.{module}")
+    monkeypatch.setattr("sys.argv", ["benchmark", *arguments])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert re.search(message, capsys.readouterr().err)
