@@ -49,4 +49,6 @@ def config():
 
 
 if __name__ == "__main__":
+    if given := " ".join(sys.argv[1:]):
+        sys.exit(f"recipes.demo takes no options. Received: {given}. Use `python -m recipes.wgan_gp {given}`.")
     runs.start(train, config)

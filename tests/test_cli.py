@@ -5,14 +5,17 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from zoo import cli
+from recipes.__main__ import main as recipes_main
+from zoo import cli, launch
 from zoo.serving import publish
+from zoo.serving.server.configuration import describe_empty
 
 
 class Points:
@@ -75,6 +78,10 @@ def test_check(base, tmp_path, capsys):
         (["check", "{base}", "--target", "localhost"], "error: A server's address is host:port"),
         (["check", "{base}", "--target", "127.0.0.1:1"], "error: No gRPC server answers at 127.0.0.1:1"),
         (["predict", "{base}"], "error: No saved_model.pb in"),
+        (["check", "{base}", "--target", "http://localhost:8500"], "error: A server's address is host:port, such as"),
+        (["predict", "{base}/points", "--png", "a.txt"], "error: `--png` must be a file ending in .png. Received: a."),
+        (["predict", "{base}/points", "--png", "."], "error: `--png` must be a file ending in .png. Received: ."),
+        (["predict", "{base}/points", "--png", "/dev/null/a.png"], "error: [Errno "),
         (["predict", "nowhere"], "error: No saved_model.pb in"),
         (["predict", "{base}/points", "--inputs", "[1]"], "error: --inputs must be a JSON object of inputs"),
         (["predict", "{base}/points", "--inputs", "{"], "error: --inputs must be a JSON object, such as"),
@@ -89,8 +96,75 @@ def test_usage_errors(base, tmp_path, monkeypatch, capsys, arguments, words):
         assert code == 2 and error.startswith(words) and len(error.splitlines()) == 1
 
 
+def test_python_m_zoo_is_zoo():
+    process = subprocess.run([sys.executable, "-m", "zoo", "list", "nowhere"], capture_output=True, text=True)
+    assert (process.returncode, process.stderr[:35]) == (2, "error: There is no folder `nowhere`")
+
+
+def test_python_m_recipes_lists_them(capsys):
+    assert recipes_main([]) == 0
+    assert "python -m recipes.wgan_gp     WGAN-GP on images or points." in capsys.readouterr().out.splitlines()
+    assert recipes_main(["wgan_gp"]) == 2
+
+
+def test_the_demonstration_takes_no_options():
+    process = subprocess.run([sys.executable, "-m", "recipes.demo", "--epochs", "1"], capture_output=True, text=True)
+    assert process.returncode == 1
+    assert process.stderr.startswith("recipes.demo takes no options. Received: --epochs 1. Use `python -m recipes.wgan")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--gpus-per-worker", "-1", "-m", "this"], "--gpus-per-worker must be at least 1. Received: -1."),
+        (["--gpus-per-worker", "0", "-m", "this"], "--gpus-per-worker must be at least 1. Received: 0."),
+        (["recipes.gan"], "there is no file `recipes.gan`. A module needs -m: `--workers 2 -m recipes.gan`."),
+        (["missing.py"], "there is no file `missing.py`."),
+    ],
+)
+def test_usage_errors_of_launch(capsys, arguments, words):
+    with pytest.raises(SystemExit, match="2"):
+        launch.main(["--workers", "2", *arguments])
+    assert capsys.readouterr().err.endswith(f"error: {words}\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--port", "99999", "`--port` must be 0 to 65535. Received: 99999."),
+        ("--port", "-1", "`--port` must be 0 to 65535. Received: -1."),
+        ("--rest-api-port", "99999", "`--rest-api-port` must be 0 to 65535. Received: 99999."),
+        ("--port", "8501", "`--port` and `--rest-api-port` must differ. Received: 8501 twice."),
+        ("--max-request-mb", "0", "`--max-request-mb` must be 1 to 2047. Received: 0."),
+        ("--rest-api-timeout-in-ms", "0", "`--rest-api-timeout-in-ms` must be 1 to 86400000. Received: 0."),
+        ("--grace-seconds", "-1", "`--grace-seconds` must be 0 to 86400. Received: -1.0."),
+        ("--grace-seconds", "nan", "`--grace-seconds` must be 0 to 86400. Received: nan."),
+        (
+            "--file-system-poll-wait-seconds",
+            "-1",
+            "`--file-system-poll-wait-seconds` must be 0 to 86400. Received: -1.0.",
+        ),
+        ("--host", "no.invalid", "`--host` must be an address of this machine. Received: no.invalid."),
+    ],
+)
+def test_usage_errors_of_serve(base, capsys, option, value, words):
+    assert run(capsys, "serve", base, option, value) == (2, "", f"error: {words}")
+
+
 def test_unknown_commands_and_options(capsys):
     assert run(capsys, "chek")[0] == run(capsys, "check")[0] == run(capsys, "list", "--nowhere", "x")[0] == 2
+    assert "xml" in run(capsys, "serve", "--log-format", "xml")[2]
+
+
+def test_base_directory_in_place_of_a_model_and_the_other_way_round(base, tmp_path, monkeypatch, capsys):
+    assert f"Did you mean `{base / 'points' / '1'}`?" in run(capsys, "predict", base)[2]
+    monkeypatch.chdir(base.parent)
+    for kind, path in {"model": "points", "version": "points/1"}.items():
+        words = f"is the folder of one {kind}. Expected the base directory around it: `zoo serve {base.name}`.$"
+        with pytest.raises(ValueError, match=words):
+            describe_empty(Path(base.name) / path)
+    assert describe_empty(tmp_path) == f"no model found in `{tmp_path}`; publish one as {tmp_path}/<name>/<version>/"
+    assert describe_empty(base) is None
 
 
 def test_list(base, tmp_path, capsys):
@@ -111,6 +185,9 @@ def test_predict(base, tmp_path):
     assert code == 0 and "2 samples of signature serving_default" in output
     with Image.open(png) as image:
         assert image.size == (512, 512)
+    code, _, error = zoo("predict", model, "--inputs", '{"seed": ["a"]}')
+    words = "error: Input `seed` of `serving_default` must be int64. Received: ['a']. Give whole numbers"
+    assert code == 2 and error.startswith(words)
     code, _, error = zoo("predict", model, "--inputs", '{"sed": [0]}')
     assert code == 2 and error.startswith("error: Signature `serving_default` takes the inputs `seed`. Received: `sed`")
     code, _, error = zoo("predict", model, "--signature", "unknown", "--png", tmp_path / "none.png")

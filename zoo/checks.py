@@ -46,6 +46,23 @@ def check_whole(name, value, *, low, high=float("inf")):
         raise ValueError(f"`{name}` must be a whole number {expected}. Received: {value!r}.")
 
 
+def check_kind(name, value, kinds, expected):
+    """Checks that `value` is an instance of one of some classes.
+
+    Args:
+        name: Name of the argument.
+        value: What was given.
+        kinds: Class, or tuple of classes.
+        expected: What is expected, in words, such as "a dict".
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not isinstance(value, kinds):
+        received = repr(value) if isinstance(value, (str, int, float, type(None))) else type(value).__name__
+        raise ValueError(f"`{name}` must be {expected}. Received: {received}.")
+
+
 def check_finite(who, values, advice):
     """Checks that an array has neither NaN nor infinite values.
 

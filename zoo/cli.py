@@ -111,6 +111,10 @@ def predict(options):
         Exit code.
     """
     inputs = _read_inputs(options.inputs)
+    if options.png:
+        if options.png.suffix.lower() != ".png" or options.png.is_dir():
+            raise ValueError(f"`--png` must be a file ending in .png. Received: {options.png}.")
+        options.png.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written is found before it runs
     path = options.path
     if path.is_dir() and not is_a_version(path) and find_versions(path):
         path = find_versions(path)[-1]

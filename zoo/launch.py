@@ -36,8 +36,14 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.workers < 1:
         parser.error(f"--workers must be at least 1. Received: {options.workers}.")
+    if options.gpus_per_worker is not None and options.gpus_per_worker < 1:
+        parser.error(f"--gpus-per-worker must be at least 1. Received: {options.gpus_per_worker}.")
     if not options.command:
         parser.error("which command? For example: --workers 2 -m recipes.wgan_gp --data digits")
+    program = options.command[0]
+    if not options.module and not os.path.exists(program):
+        module = f" A module needs -m: `--workers {options.workers} -m {program}`." if program[-3:] != ".py" else ""
+        parser.error(f"there is no file `{program}`.{module}")
     command = [sys.executable, *(["-m"] if options.module else []), *options.command]
     workers = start(command, options.workers, options.gpus_per_worker)
     for number in (signal.SIGTERM, signal.SIGINT):

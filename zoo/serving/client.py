@@ -1,11 +1,13 @@
 """Ask TF Serving, or Zoo's development server, over gRPC: arrays in, arrays out, without importing TensorFlow."""
 
+import re
 import time
+from numbers import Integral, Real
 
 import grpc
 import numpy as np
 
-from zoo.serving.formats.dtypes import to_bytes
+from zoo.checks import check_kind
 from zoo.serving.formats.protos import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -13,9 +15,11 @@ from zoo.serving.formats.protos import (
     predict_pb2,
     prediction_service_pb2_grpc,
 )
-from zoo.serving.formats.signatures import describe_signatures
+from zoo.serving.formats.signatures import describe_signatures, names_of
 from zoo.serving.formats.tensors import fill_proto, to_array
+from zoo.serving.formats.values import as_array, as_text
 
+_ADDRESS = re.compile(r"(?P<host>[^/\s]+):(?P<port>[0-9]{1,5})")
 _State = get_model_status_pb2.ModelVersionStatus.State
 
 
@@ -29,14 +33,36 @@ def connect(target, *options):
     Returns:
         `(channel, PredictionServiceStub, ModelServiceStub)`; the connection is made at the first request.
 
+    Raises:
+        ValueError: `target` is not host:port.
+
     Example:
 
         channel, predictions, models = connect("localhost:8500")
     """
+    split_address(target)
     sizes = ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)
     channel = grpc.insecure_channel(target, options=[*sizes, *options])
     predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     return channel, predictions, model_service_pb2_grpc.ModelServiceStub(channel)
+
+
+def split_address(address):
+    """Return host and port of a server's address.
+
+    Raises:
+        ValueError: It is not of the form host:port.
+
+    Example:
+
+        split_address("localhost:8500")  # ("localhost", 8500)
+    """
+    match = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
+    if not match or int(match["port"]) > 65535:
+        raise ValueError(
+            f"A server's address is host:port, such as localhost:8500, without http://. Received: {address!r}."
+        )
+    return match["host"], int(match["port"])
 
 
 class RequestError(RuntimeError):
@@ -44,11 +70,12 @@ class RequestError(RuntimeError):
 
     Attributes:
         code: Name of gRPC's status code, such as "NOT_FOUND", "INVALID_ARGUMENT" or "UNAVAILABLE".
+        message: The server's message, and advice.
     """
 
     def __init__(self, code, message):
         super().__init__(f"{code}: {message}")
-        self.code = code
+        self.code, self.message = code, message
 
 
 class Client:
@@ -65,8 +92,10 @@ class Client:
     """
 
     def __init__(self, target="localhost:8500", *, seconds=30.0):
+        check_kind("seconds", seconds, (Real, type(None)), "a number")
         self._target, self._seconds, self._described = target, seconds, {}
         self._channel, self._predictions, self._models = connect(target)
+        self._closed = False
 
     def predict(self, model, signature="serving_default", /, *, version=None, label=None, outputs=(), **inputs):
         """Run a signature.
@@ -85,17 +114,23 @@ class Client:
 
         Raises:
             RequestError: The server says no, or cannot be reached.
+            ValueError: An argument or a list of inputs is not what it must be; nothing was sent.
 
         Example:
 
             client.predict("wgan_gp", "sample", seed=[0, 1, 2])["images"].shape
         """
+        check_kind("signature", signature, str, "a name")
+        check_kind("outputs", outputs or (), (list, tuple), "a list of names")
         request = predict_pb2.PredictRequest(output_filter=outputs)
         _fill_spec(request.model_spec, model, version, label)
         request.model_spec.signature_name = signature
         for name, value in inputs.items():
             fill_proto(request.inputs[name], self._as_array(value, model, version, label, signature, name))
-        response = self._call(self._predictions.Predict, request)
+        try:
+            response = self._call(self._predictions.Predict, request)
+        except RequestError as error:
+            raise RequestError(error.code, error.message + self._choice(error, model, version, label)) from None
         return {name: to_array(proto) for name, proto in response.outputs.items()}
 
     def signatures(self, model, *, version=None, label=None):
@@ -129,7 +164,7 @@ class Client:
             client.status("wgan_gp")  # {1: "END", 2: "AVAILABLE"}
         """
         request = get_model_status_pb2.GetModelStatusRequest()
-        request.model_spec.name = model
+        _fill_spec(request.model_spec, model)
         response = self._call(self._models.GetModelStatus, request)
         return {item.version: _State.Name(item.state) for item in response.model_version_status}
 
@@ -157,8 +192,9 @@ class Client:
             time.sleep(0.1)
 
     def close(self):
-        """Close the connection."""
+        """Close the connection; a second call does nothing."""
         self._channel.close()
+        self._closed = True
 
     def __enter__(self):
         """Return the client itself."""
@@ -169,12 +205,30 @@ class Client:
         self.close()
 
     def _call(self, method, request):
+        if self._closed:
+            raise RuntimeError(f"The client of {self._target} is closed. Ask inside its `with` block.")
         try:
             return method(request, timeout=self._seconds)
         except grpc.RpcError as error:
             self._described.clear()  # a newer version may have other signatures
-            hint = f" (is a server running at {self._target}?)" if error.code().name == "UNAVAILABLE" else ""
-            raise RequestError(error.code().name, f"{error.details()}{hint}") from None
+            code, message = error.code().name, error.details()
+            if "Failed parsing HTTP/2" in message:
+                message += " (this looks like the REST port; gRPC is usually 8500)"
+            elif code == "UNAVAILABLE":
+                message += f" (is a server running at {self._target}?)"
+            raise RequestError(code, message) from None
+
+    def _choice(self, error, model, version, label):
+        """What there is instead of an unknown version or signature, in words; nothing for other errors."""
+        try:
+            if error.code == "NOT_FOUND":
+                available = [str(number) for number, state in self.status(model).items() if state == "AVAILABLE"]
+                return f". `{model}` has the versions {', '.join(available) or 'none'}"
+            if error.code == "FAILED_PRECONDITION" and "signature" in error.message:
+                return f" `{model}` has {names_of(self.signatures(model, version=version, label=label))}."
+        except RequestError:
+            pass  # the model itself is unknown
+        return ""
 
     def _as_array(self, value, model, version, label, signature, name):
         """A list has no dtype of its own: it takes that of the signature, which is asked for once."""
@@ -183,12 +237,14 @@ class Client:
             if key not in self._described:
                 self._described[key] = self.signatures(model, version=version, label=label)
             dtype, _ = self._described[key].get(signature, {"inputs": {}})["inputs"].get(name, (None, None))
-            value = np.array(value, dtype=object if dtype == "string" else dtype)
-        value = np.asarray(value)
-        return to_bytes(value) if value.dtype.kind in "OUS" else value
+            return as_array(f"Input `{name}`", value, dtype)
+        return as_text(f"Input `{name}`", value) if value.dtype.kind in "OUS" else np.asarray(value)
 
 
-def _fill_spec(spec, model, version, label):
+def _fill_spec(spec, model, version=None, label=None):
+    check_kind("model", model, str, "a name")
+    check_kind("version", version, (Integral, type(None)), "a whole number")
+    check_kind("label", label, (str, type(None)), "a name")
     spec.name = model
     if version is not None:
         spec.version.value = version

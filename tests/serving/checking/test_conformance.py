@@ -57,6 +57,14 @@ def copy(good, folder):
     return shutil.copytree(good, folder / "good" / "1")
 
 
+def test_check_takes_one_version(good, tmp_path):
+    for path in (good.parent, good.parents[1]):
+        with pytest.raises(ValueError, match="is not one version but holds some, such as .*good/1`. Use check_all"):
+            check(path)
+    with pytest.raises(FileNotFoundError, match="There is no folder .*nowhere"):
+        check(tmp_path / "nowhere")
+
+
 def test_good_export_has_no_problems(good, tmp_path):
     assert check(good) == []
     path = copy(good, tmp_path)
@@ -267,6 +275,7 @@ def test_model_card_faults(good, tmp_path):
 
 
 def test_missing_and_damaged_files(good, tmp_path):
+    (tmp_path / "7").mkdir()
     (problem,) = check(tmp_path / "7")
     assert problem.startswith(f"There is no saved_model.pb in `{tmp_path / '7'}`, so TF Serving cannot load")
     path = copy(good, tmp_path)

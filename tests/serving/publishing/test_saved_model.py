@@ -144,7 +144,9 @@ REFUSED = {
         "serving_default": (lambda latents: {"y": tf.function(tf.sin, jit_compile=True)(latents)}, LATENTS)
     },
     "must be a tf.TensorSpec": {"serving_default": (identity, {"x": tf.RaggedTensorSpec((None, None))})},
-    "must be \\(function": {"serving_default": identity},
+    "must be \\(function.*Received: function": {"serving_default": identity},
+    "names the inputs `latents`; the function takes `z`": {"serving_default": (lambda z: {"y": z}, LATENTS)},
+    "`signatures` must be a dict, such as .* Received: function": identity,
     "cannot be called": {"serving_default": ("identity", LATENTS)},
     "must be a Python name": {"serving_default": (identity, {"my input": tf.TensorSpec((None,))})},
 }
@@ -155,6 +157,30 @@ def test_refuses_what_cannot_be_served(tmp_path, words):
     with pytest.raises((TypeError, ValueError), match=words):
         write(REFUSED[words], tmp_path / "1", track=[])
     assert entries(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ("`model` must have `signatures\\(\\)`, as Zoo's models have. Received: Layer", {"model": keras.Layer()}),
+        ("`model` must have .* Received: str", {"model": "exports"}),
+        ("`base` must be a folder, such as 'exports'. Received: SimpleNamespace", {"base": SimpleNamespace()}),
+        ("name is made of letters, digits and _, such as wgan_gp. Received: None", {"name": None}),
+        ("`card` must be a dict .* Received: None", {"card": None}),
+        ("`card` must be a dict .* Received: 'text'", {"card": "text"}),
+    ],
+)
+def test_publish_checks_its_arguments(tmp_path, words, wrong):
+    right = {"model": tiny(), "base": tmp_path, "name": "m", "card": {}}
+    with pytest.raises(ValueError, match=words):
+        publish(**{**right, **wrong})
+    assert entries(tmp_path) == []
+
+
+@pytest.mark.parametrize(("path", "track"), [(None, []), ("1", tiny)])
+def test_write_checks_its_arguments(path, track):
+    with pytest.raises(ValueError, match="`path` must be a folder|`track` must be a list .* Received: function"):
+        write(tiny().signatures(), path, track=track)
 
 
 def test_never_overwrites(tmp_path):
@@ -269,6 +295,8 @@ def test_bad_warmup(tmp_path):
     for words, warmup in {
         "names the signature `other`": [("other", {})],
         "must give the inputs seed. Received: z": [("sample", {"z": [0]})],
+        "`warmup` must be a list of .signature, .* It holds: 'sample'": {"sample": {"seed": [0]}},
+        "Input `seed` of the warm-up for `sample` must be int64. Received: float64": [("sample", {"seed": [0.7]})],
         "at most 1000 warm-up requests": [("sample", {"seed": [0]})] * 1001,
     }.items():
         with pytest.raises(ValueError, match=words):

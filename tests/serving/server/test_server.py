@@ -90,9 +90,55 @@ def test_the_client_without_a_server():
         client.status("tiny")
 
 
+@pytest.mark.parametrize("target", [8500, None, "localhost", "http://localhost:8500", "localhost:99999", ":8500"])
+def test_the_client_takes_an_address(target):
+    with pytest.raises(ValueError, match="A server's address is host:port, .* without http://. Received: "):
+        Client(target)
+
+
+@pytest.mark.parametrize(
+    ("words", "arguments"),
+    [
+        (
+            r"Input `seed` must be int64. Received: float64 \[0.7\]. Give whole numbers, such as",
+            {"seed": [0.7]},
+        ),
+        (r"Input `seed` must be int64. Received: \['3'\]. Give whole numbers", {"seed": ["3"]}),
+        ("Input `seed` must be int64. Received: None. Give whole numbers", {"seed": None}),
+        (
+            r"Input `seed` must be int64. Received: \[\[0\], \[1, 2\]\]. Give .*; lists of one length",
+            {"seed": [[0], [1, 2]]},
+        ),
+        ("Input `seed` must be int64. Received: .* Give whole", {"seed": [2**70]}),
+        ("Input `seed` must hold str or bytes. Received: `NoneType`", {"seed": np.array([None])}),
+        ("`version` must be a whole number. Received: '1'", {"version": "1"}),
+        ("`label` must be a name. Received: 1", {"label": 1}),
+        ("`outputs` must be a list of names. Received: 'points'", {"outputs": "points"}),
+    ],
+)
+def test_the_client_refuses_what_is_no_request(client, words, arguments):
+    with pytest.raises(ValueError, match=words):
+        client.predict("tiny", "sample", **{"seed": [0], **arguments})
+
+
+def test_the_client_names_what_it_lacks(server, client):
+    with pytest.raises(ValueError, match="`model` must be a name. Received: None"):
+        client.status(None)
+    with pytest.raises(ValueError, match="`signature` must be a name. Received: 1"):
+        client.predict("tiny", 1)
+    with pytest.raises(ValueError, match="`seconds` must be a number. Received: '5'"):
+        Client(server.grpc, seconds="5")
+    with Client(server.rest) as other, pytest.raises(RequestError, match="this looks like the REST port"):
+        other.status("tiny")
+    with pytest.raises(RuntimeError, match=f"The client of {server.rest} is closed"):
+        other.status("tiny")
+
+
 @pytest.mark.parametrize(
     ("code", "words", "arguments"),
     [
+        ("NOT_FOUND", r"Specific\(tiny, 9\). `tiny` has the versions 1$", {"version": 9}),
+        ("FAILED_PRECONDITION", "`tiny` has `lengths`, `odd`, `sample`, .*, `two`.$", {"signature": "other"}),
         ("NOT_FOUND", r"Servable not found for request: Latest\(big\)", {"model": "big"}),
         ("NOT_FOUND", r"Servable not found for request: Specific\(tiny, 9\)", {"version": 9}),
         ("INVALID_ARGUMENT", "Unrecognized servable version label: stable", {"label": "stable"}),

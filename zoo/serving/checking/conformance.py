@@ -29,11 +29,17 @@ def check(path):
         List of faults, one sentence each: what TF Serving would refuse or answer wrongly. Empty if the export is fine.
         A version without warm-up requests is fine, though its first request is slow; it is run on zeros.
 
+    Raises:
+        FileNotFoundError: `path` is no folder.
+        ValueError: `path` is a folder of versions or of models.
+
     Example:
 
         assert not check("exports/wgan_gp/1")
     """
-    path = Path(path)
+    path = _folder(path)
+    if not is_a_version(path) and find_all(path):
+        raise ValueError(f"`{path}` is not one version but holds some, such as `{find_all(path)[-1]}`. Use check_all.")
     problems = _layout_problems(path)
     if not (path / "saved_model.pb").is_file():
         return problems
@@ -70,10 +76,7 @@ def check_all(path):
 
         faults = {path: problems for path, problems in check_all("exports").items() if problems}
     """
-    path = Path(path)
-    if not path.is_dir():
-        raise FileNotFoundError(f"There is no folder `{path}`. Expected a base directory, a model or a version.")
-    found = {}
+    path, found = _folder(path), {}
     if is_a_model(path) and not is_a_version(path):
         found[path] = layout.model_problems(path)
     elif not is_a_version(path):
@@ -83,6 +86,13 @@ def check_all(path):
     for version in find_all(path):
         found[version] = check(version)
     return found
+
+
+def _folder(path):
+    path = Path(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"There is no folder `{path}`. Expected a base directory, a model or a version.")
+    return path
 
 
 def _layout_problems(path):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from zoo.serving.client import connect
+from zoo.serving.client import connect, split_address
 
 _SECONDS = 60  # longest time to wait for an answer
 
@@ -42,10 +42,10 @@ class Connection:
 
     def __init__(self, target, rest_target=None):
         """Prepare the connection; it is made at the first request."""
-        host, port = _split(target)
+        host, port = split_address(target)
         self.target = target
         self.rest_target = rest_target or f"{host}:{port + 1}"
-        _split(self.rest_target)
+        split_address(self.rest_target)
         self._channel, *self._stubs = connect(target, ("grpc.enable_http_proxy", 0))
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -123,10 +123,3 @@ class Connection:
     def __exit__(self, *_):
         """Close the connection."""
         self.close()
-
-
-def _split(target):
-    host, _, port = target.rpartition(":")
-    if not host or not port.isdecimal():
-        raise ValueError(f"A server's address is host:port, such as localhost:8500. Received: {target!r}.")
-    return host, int(port)

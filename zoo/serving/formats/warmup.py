@@ -3,9 +3,9 @@
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from zoo.serving.formats.dtypes import to_bytes
 from zoo.serving.formats.protos import prediction_log_pb2
 from zoo.serving.formats.tensors import fill_proto, to_array
+from zoo.serving.formats.values import as_array
 from zoo.tfrecord import TFRecordFile, write_records
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -64,7 +64,10 @@ def complete(requests, signatures):
         complete([], {"sample": {"inputs": {"seed": ("int64", (None,))}}})
     """
     result = []
-    for name, inputs in requests:
+    for request in requests:
+        if not (isinstance(request, tuple | list) and len(request) == 2 and isinstance(request[1], dict)):
+            raise ValueError(f"`warmup` must be a list of (signature, {{input name: array}}). It holds: {request!r}.")
+        name, inputs = request
         if name not in signatures:
             raise ValueError(f"Warm-up names the signature `{name}`. Expected one of: {', '.join(sorted(signatures))}.")
         expected = signatures[name]["inputs"]
@@ -73,7 +76,8 @@ def complete(requests, signatures):
                 f"Warm-up for signature `{name}` must give the inputs {', '.join(sorted(expected))}. "
                 f"Received: {', '.join(sorted(inputs)) or 'none'}."
             )
-        result.append((name, {key: _to_array(value, expected[key][0]) for key, value in inputs.items()}))
+        who = f"of the warm-up for `{name}`"
+        result.append((name, {key: as_array(f"Input `{key}` {who}", inputs[key], expected[key][0]) for key in inputs}))
     covered = {name for name, _ in result}
     for name in sorted(signatures.keys() - covered):
         result.append((name, example_inputs(name, signatures[name]["inputs"])))
@@ -144,9 +148,3 @@ def _read_request(record, name):
     except ValueError as error:
         raise ValueError(f"{name} cannot be read: {error}") from None
     return request.model_spec.signature_name or "serving_default", inputs
-
-
-def _to_array(value, dtype):
-    if dtype != "string":
-        return np.asarray(value, dtype)
-    return to_bytes(np.array(value, dtype=object))

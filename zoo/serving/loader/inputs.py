@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from zoo.serving.formats.dtypes import CODES, NAMES, to_bytes
+from zoo.serving.formats.dtypes import CODES, NAMES
 from zoo.serving.formats.signatures import names_of
+from zoo.serving.formats.values import as_array
 
 
 def check_inputs(signature, inputs, expected):
@@ -34,41 +35,18 @@ def check_inputs(signature, inputs, expected):
 
 
 def _check_input(signature, name, value, dtype, shape):
-    if dtype == "string":
-        array = _check_text(signature, name, value)
-    elif dtype not in CODES or dtype == "bfloat16":
-        raise ValueError(f"Input `{name}` of `{signature}` is {dtype}, which NumPy cannot hold. Export it as float32.")
+    what = f"Input `{name}` of `{signature}`"
+    if dtype not in CODES or dtype == "bfloat16":
+        raise ValueError(f"{what} is {dtype}, which NumPy cannot hold. Export it as float32.")
+    if dtype == "string" or not isinstance(value, np.ndarray | np.generic):
+        array = as_array(what, value, dtype)
+    elif NAMES.get(value.dtype) != dtype:
+        raise ValueError(f"{what} must be {dtype}. Received: {value.dtype}. Convert it with .astype({dtype!r}).")
     else:
-        array = value if isinstance(value, np.ndarray | np.generic) else np.asarray(value)
-        if array is not value and array.dtype != object and np.can_cast(array.dtype, dtype, "same_kind"):
-            array = _convert(signature, name, value, dtype)  # a list has no dtype of its own
-        if NAMES.get(array.dtype) != dtype:
-            raise ValueError(
-                f"Input `{name}` of `{signature}` must be {dtype}. Received: {array.dtype}. "
-                f"Convert it with .astype({dtype!r})."
-            )
+        array = value
     fits = shape is None or (
         len(shape) == array.ndim and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
     )
     if not fits:
-        raise ValueError(
-            f"Input `{name}` of `{signature}` must have shape {shape}, where None is any size. "
-            f"Received: shape {array.shape}."
-        )
+        raise ValueError(f"{what} must have shape {shape}, where None is any size. Received: shape {array.shape}.")
     return array
-
-
-def _convert(signature, name, value, dtype):
-    try:
-        return np.asarray(value, dtype)
-    except OverflowError as error:
-        raise ValueError(f"Input `{name}` of `{signature}` must be {dtype}. Received: {error}.") from None
-
-
-def _check_text(signature, name, value):
-    array = np.asarray(value, dtype=None if isinstance(value, np.ndarray | np.generic) else object)
-    kinds = {type(item) for item in array.ravel().tolist()}
-    if not all(issubclass(kind, str | bytes) for kind in kinds):
-        received = names_of(kind.__name__ for kind in kinds)
-        raise ValueError(f"Input `{name}` of `{signature}` must hold str or bytes. Received: {received}.")
-    return to_bytes(array)

@@ -6,7 +6,7 @@ import os
 import threading
 from pathlib import Path
 
-from zoo.serving.formats.folders import find_versions
+from zoo.serving.formats.folders import find_all
 from zoo.serving.formats.protos import get_model_metadata_pb2, meta_graph_pb2
 from zoo.serving.formats.signatures import describe_signatures, names_of
 from zoo.serving.loader.inputs import check_inputs
@@ -207,7 +207,7 @@ class SavedModel:
 
 
 def _describe_missing(path):
-    versions = find_versions(path) if path.is_dir() else []
+    versions = find_all(path) if path.is_dir() else []
     loadable = [version for version in versions if (version / "saved_model.pb").is_file()]
     hint = f" Did you mean `{loadable[-1]}`?" if loadable else ""
     return f"No saved_model.pb in `{path}`. Expected a version folder such as exports/wgan_gp/1.{hint}"

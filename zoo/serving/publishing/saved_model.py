@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from zoo.checks import check_kind
 from zoo.files import already_exists, partial_folder, rename, write_text
 from zoo.serving.checking.compare import TOLERANCE, difference
 from zoo.serving.formats import warmup as warming
@@ -47,6 +48,9 @@ def write(signatures, path, *, track):
         signatures = {"serving_default": (lambda latents: {"images": generator(latents)}, spec)}
         write(signatures, "exports/wgan_gp/1", track=[generator])
     """
+    check_kind("signatures", signatures, dict, "a dict, such as `model.signatures()`")
+    check_kind("path", path, (str, Path), "a folder to make, such as 'exports/wgan_gp/1'")
+    check_kind("track", track, (list, tuple), "a list of models, layers or variables, such as [model]")
     path = Path(path)
     if path.exists():
         raise already_exists(path)
@@ -84,7 +88,11 @@ def publish(model, base, name, *, card, warmup=None, tolerance=TOLERANCE):
 
         publish(model, "exports", "wgan_gp", card={"data": "fashion_mnist", "figures": {"fid": 21.4}})
     """
-    if not NAME.fullmatch(name):
+    if not callable(getattr(model, "signatures", None)):
+        raise ValueError(f"`model` must have `signatures()`, as Zoo's models have. Received: {type(model).__name__}.")
+    check_kind("base", base, (str, Path), "a folder, such as 'exports'")
+    check_kind("card", card, dict, "a dict of what a reader should know")
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise ValueError(f"A model's name is made of letters, digits and _, such as wgan_gp. Received: {name!r}.")
     read_config(Path(base) / CONFIG_FILE)  # one that does not parse is found before anything is written
     card = check_card(card)

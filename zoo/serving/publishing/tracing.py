@@ -1,10 +1,13 @@
 """Turn signatures into concrete functions, refusing every one that TF Serving could not serve."""
 
+import contextlib
+import inspect
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
 from zoo.serving.checking import rules
+from zoo.serving.formats.signatures import names_of
 
 
 def trace(signatures):
@@ -47,7 +50,10 @@ def _by_keyword(function):
 def _check_specs(signatures):
     for name, signature in signatures.items():
         if not (isinstance(signature, tuple) and len(signature) == 2 and isinstance(signature[1], Mapping)):
-            raise TypeError(f"Signature `{name}` must be (function, {{input name: tf.TensorSpec}}).")
+            received = type(signature).__name__
+            raise TypeError(
+                f"Signature `{name}` must be (function, {{input name: tf.TensorSpec}}). Received: {received}."
+            )
         if not isinstance(signature[0], Callable):
             raise TypeError(f"The function of signature `{name}` cannot be called. Received: {signature[0]!r}.")
         for key, spec in signature[1].items():
@@ -57,10 +63,23 @@ def _check_specs(signatures):
                 )
             if not (isinstance(key, str) and key.isidentifier()):
                 raise ValueError(f"Input {key!r} of signature `{name}` must be a Python name; it is a keyword.")
+        _check_parameters(name, *signature)
     return {
         name: {key: (spec.dtype.name, _shape(spec)) for key, spec in specs.items()}
         for name, (_, specs) in signatures.items()
     }
+
+
+def _check_parameters(name, function, specs):
+    with contextlib.suppress(ValueError):  # some functions of C tell nothing of what they take
+        parameters = inspect.signature(function)
+        try:
+            parameters.bind(**specs)
+        except TypeError:
+            raise TypeError(
+                f"Signature `{name}` names the inputs {names_of(specs)}; the function takes "
+                f"{names_of(parameters.parameters)}. Give both the same names."
+            ) from None
 
 
 def _check_outputs(name, outputs):

@@ -1,6 +1,8 @@
 """What there is to serve: models without a models.config, and what a config may say."""
 
-from zoo.serving.formats.folders import NAME, find_versions
+import os
+
+from zoo.serving.formats.folders import NAME, find_all, find_versions, is_a_model
 from zoo.serving.formats.protos import model_server_config_pb2
 from zoo.serving.server.errors import invalid
 
@@ -20,6 +22,29 @@ def discover_models(base):
         if folder.is_dir() and not folder.name.startswith(".") and find_versions(folder):
             config.model_config_list.config.add(name=folder.name, base_path=str(folder), model_platform="tensorflow")
     return config
+
+
+def describe_empty(base):
+    """Say why a base directory has nothing to serve.
+
+    Returns:
+        A warning, if a model may yet be published in it; None if it has versions, of which the log says more.
+
+    Raises:
+        ValueError: It is the folder of a model or of a version, where no server will ever find one.
+
+    Example:
+
+        describe_empty(Path("exports"))
+    """
+    is_a_version = (base / "saved_model.pb").is_file()
+    if is_a_version or is_a_model(base):
+        kind, around = ("version", base / ".." / "..") if is_a_version else ("model", base / "..")
+        raise ValueError(
+            f"`{base}` is the folder of one {kind}. Expected the base directory around it: "
+            f"`zoo serve {os.path.normpath(around)}`."
+        )
+    return None if find_all(base) else f"no model found in `{base}`; publish one as {base}/<name>/<version>/"
 
 
 def check_models(config):

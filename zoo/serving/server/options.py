@@ -1,9 +1,21 @@
 """Options of `zoo serve`; those that TF Serving has too carry its names."""
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
+
+# Smallest and largest value; requests end where Protocol Buffers do, times at a day.
+_RANGES = {
+    "port": (0, 65535),
+    "rest_api_port": (0, 65535),
+    "max_request_mb": (1, 2047),
+    "rest_api_timeout_in_ms": (1, 86_400_000),
+    "grace_seconds": (0, 86_400),
+    "file_system_poll_wait_seconds": (0, 86_400),
+}
 
 
 @dataclass(frozen=True)
@@ -31,14 +43,32 @@ class Options:
     batching_parameters_file: Path | None = None
     """How; default: batching.config of the base directory, or else TF Serving's defaults."""
     file_system_poll_wait_seconds: float = 1.0
-    """How often to look for new versions and for changes of the model config."""
+    """How often to look for new versions and for changes of the model config; 0 looks once, at the start."""
     rest_api_timeout_in_ms: int = 30_000
     """Longest time for a request, gRPC too: where a client gives a shorter one, that holds."""
     max_request_mb: int = 64
     """Largest request, in MiB."""
     grace_seconds: float = 10.0
     """How long requests may go on after SIGTERM or Ctrl-C; a second signal stops at once."""
-    log_format: str = "text"
-    """"text" or "json": one line per event on standard error."""
+    log_format: Literal["text", "json"] = "text"
+    """One line per event on standard error."""
     log_requests: bool = False
     """Log every request, not only the failed ones."""
+
+    def check(self):
+        """Check the values, before anything is loaded.
+
+        Raises:
+            ValueError: A number is out of its range, both ports are one, or the host is not this machine.
+        """
+        for name, (low, high) in _RANGES.items():
+            if not low <= (value := getattr(self, name)) <= high:
+                raise ValueError(f"`--{name.replace('_', '-')}` must be {low} to {high}. Received: {value}.")
+        if self.port and self.port == self.rest_api_port:
+            raise ValueError(f"`--port` and `--rest-api-port` must differ. Received: {self.port} twice.")
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(self.host, 0, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind) as free:
+                free.bind(address)
+        except (OSError, UnicodeError):
+            raise ValueError(f"`--host` must be an address of this machine. Received: {self.host}.") from None

@@ -28,12 +28,14 @@ def main(options):
         options: `zoo.serving.server.options.Options`.
 
     Raises:
-        SystemExit: With a message: the options cannot be used, or a port is taken.
+        ValueError: An option has a value that it cannot have.
+        SystemExit: With a message: the folder or a file cannot be used, or a port is taken.
 
     Example:
 
         main(Options(Path("exports"), port=0, rest_api_port=0))
     """
+    options.check()
     logs.configure(options.log_format)
     try:
         uvloop.run(_serve(options))
@@ -51,6 +53,8 @@ async def _serve(options):
     max_bytes = options.max_request_mb * 2**20
     log = _request_log(models, metrics, options.log_requests)
     await models.configure(source.read())
+    if not models.names() and (warning := configuration.describe_empty(options.exports)):
+        _log.warning(warning)
     server = make_server(core, max_bytes, log)
     port = _bind(server, options.host, options.port)
     runner = web.AppRunner(make_app(core, max_bytes, log), access_log=None, shutdown_timeout=options.grace_seconds)
@@ -70,7 +74,8 @@ async def _serve(options):
             "models": models.names(),
         },
     )
-    follow = asyncio.create_task(_follow(source, models, options.file_system_poll_wait_seconds))
+    seconds = options.file_system_poll_wait_seconds
+    follow = asyncio.create_task(_follow(source, models, seconds) if seconds else asyncio.sleep(0))
     await _signal()
     _log.info("stopping: requests that run may end", extra={"seconds": options.grace_seconds})
     follow.cancel()

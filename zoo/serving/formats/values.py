@@ -1,0 +1,66 @@
+"""What a user gives for an input, as an array of the signature's dtype; nothing is rounded, nothing guessed."""
+
+import reprlib
+
+import numpy as np
+
+from zoo.serving.formats.dtypes import to_bytes
+from zoo.serving.formats.signatures import names_of
+
+# By kind of dtype: kinds that it takes, and what to give.
+_TAKES = {
+    "b": ("b", "True and False"),
+    "i": ("iub", "whole numbers, such as [0, 1]"),
+    "u": ("iub", "whole numbers from 0, such as [0, 1]"),
+    "f": ("fiub", "numbers, such as [0.5, 1]"),
+    "c": ("cfiub", "numbers, such as [0.5, 1]"),
+}
+
+
+def as_array(what, value, dtype):
+    """Return a value or nested lists, which have no dtype of their own, as an array.
+
+    Args:
+        what: What messages call it, such as "Input `seed`".
+        value: Number, str, bytes, nested lists of them, or what NumPy takes for an array.
+        dtype: Name of the dtype, such as `"float32"` or `"string"`; None to leave it to NumPy.
+
+    Returns:
+        Array; strings as an object array of bytes.
+
+    Raises:
+        ValueError: It is text for numbers, a fraction for whole numbers, beyond the range, or lists of unequal length.
+
+    Example:
+
+        as_array("Input `seed`", [0, 1], "int64")
+    """
+    if dtype == "string":
+        return as_text(what, value)
+    kinds, advice = ("OUSbiufc", "values") if dtype is None else _TAKES[np.dtype(dtype).kind]
+    received = reprlib.repr(value)
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind in kinds:
+            return as_text(what, value) if array.dtype.kind in "OUS" else np.asarray(value, dtype)
+        received = f"{array.dtype} {received}" if array.dtype.kind in "biufc" else received
+    except (ValueError, OverflowError):
+        pass  # lists of unequal length; a number beyond the range
+    raise ValueError(f"{what} must be {dtype or 'an array'}. Received: {received}. Give {advice}; lists of one length.")
+
+
+def as_text(what, value):
+    """Return text as an object array of bytes.
+
+    Raises:
+        ValueError: An item is neither str nor bytes.
+
+    Example:
+
+        as_text("Input `text`", ["a", b"b"])  # array([b'a', b'b'], dtype=object)
+    """
+    array = np.asarray(value, dtype=None if isinstance(value, np.ndarray | np.generic) else object)
+    kinds = {type(item) for item in array.ravel().tolist()}
+    if not all(issubclass(kind, str | bytes) for kind in kinds):
+        raise ValueError(f"{what} must hold str or bytes. Received: {names_of(kind.__name__ for kind in kinds)}.")
+    return to_bytes(array)
