@@ -19,6 +19,7 @@ from zoo.serving.formats.signatures import describe_signatures, names_of
 from zoo.serving.formats.tensors import fill_proto, to_array
 from zoo.serving.formats.values import as_array, as_text
 
+_SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")  # of gRPC
 _ADDRESS = re.compile(r"(?P<host>[^/\s]+):(?P<port>[0-9]{1,5})")
 _State = get_model_status_pb2.ModelVersionStatus.State
 
@@ -27,20 +28,21 @@ def connect(target, *options):
     """Return a gRPC channel without limits of size, since images are large, and the services of TF Serving on it.
 
     Args:
-        target: "host:port" of gRPC.
+        target: "host:port" of gRPC, or one of its other names, such as "dns:///host:port" or "unix:/path".
         *options: More options of the channel, `(name, value)`.
 
     Returns:
         `(channel, PredictionServiceStub, ModelServiceStub)`; the connection is made at the first request.
 
     Raises:
-        ValueError: `target` is not host:port.
+        ValueError: `target` is no such name.
 
     Example:
 
         channel, predictions, models = connect("localhost:8500")
     """
-    split_address(target)
+    if not str(target).startswith(_SCHEMES):
+        split_address(target)
     sizes = ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)
     channel = grpc.insecure_channel(target, options=[*sizes, *options])
     predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)

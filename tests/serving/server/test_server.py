@@ -94,6 +94,7 @@ def test_the_client_without_a_server():
 def test_the_client_takes_an_address(target):
     with pytest.raises(ValueError, match="A server's address is host:port, .* without http://. Received: "):
         Client(target)
+    Client("dns:///localhost:8500").close()
 
 
 @pytest.mark.parametrize(
