@@ -1,6 +1,9 @@
 """Every model goes on from its files to the bit, and keeps the last good one when training breaks."""
 
+from pathlib import Path
+
 import keras
+import numpy as np
 import pytest
 
 from tests.conformance.rows import compile_sgd, fit, largest_difference, weights
@@ -46,3 +49,12 @@ def test_nan_stops_training_and_keeps_the_last_checkpoint(row, tmp_path):
         fit(model, row.examples(16), epochs=5, callbacks=[Checkpoint(checkpoint)])
     assert checkpoint.read_bytes() == kept
     assert [path.name for path in tmp_path.iterdir()] == ["latest.weights.h5"]
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parent.glob("golden/*.keras")), ids=lambda path: path.stem)
+def test_files_of_earlier_versions_load(path):
+    """Written by 0.1.0 after one step, with what `generate(2, seed=0)` gave then; they must load for ever."""
+    model = keras.models.load_model(path, safe_mode=True)
+    np.testing.assert_allclose(model.generate(2, seed=0), np.load(path.with_suffix(".npy")), atol=1e-6)
+    assert model.steps_taken == 1 and model.compiled
+    assert all(len(optimizer.variables) > 2 for optimizer in model.optimizers)
