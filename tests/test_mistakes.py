@@ -100,6 +100,16 @@ def two_inputs():
 @pytest.mark.parametrize(
     "build, error, message",
     [
+        (lambda g, c: GAN(g, mlp_critic((3,))), ValueError, "generator's output must be the discriminator's input"),
+        (lambda g, c: WGAN(c, g), ValueError, "generator's output must be the critic's input"),
+        (lambda g, c: WGANGP(g, keras.Sequential([keras.layers.Dense(1)])), ValueError, "no fixed input and output"),
+        (lambda g, c: GAN(g, g), ValueError, "must end in one value per example"),
+        (lambda g, c: GAN(g, c, generator_loss="hinge"), ValueError, "'non_saturating', 'minimax'. Received: 'hinge'"),
+        (lambda g, c: GAN(g, c, discriminator_steps=0), ValueError, "at least 1. Received: 0"),
+        (lambda g, c: WGAN(g, c, clip=0), ValueError, "above 0"),
+        (lambda g, c: WGANGP(g, c, gradient_penalty_weight=-1), ValueError, "at least 0. Received: -1"),
+        (lambda g, c: WGANGP(g, c, critic_steps=1.5), ValueError, "whole number"),
+        (lambda g, c: GAN(g, c, generator_ema=1.0), ValueError, "at least 0 and below 1. Received: 1.0"),
         (lambda g, c: WGANGP(g, c, gradient_penalty_weight=None), ValueError, "finite number .* Received: None"),
         (lambda g, c: WGANGP(g, c, gradient_penalty_weight=float("nan")), ValueError, "finite number .* nan"),
         (lambda g, c: WGAN(g, c, clip="0.01"), ValueError, "`clip` must be a finite number above 0. Received: '0.01'"),

@@ -102,12 +102,11 @@ def train(model, batches_from, epochs, steps_per_epoch, **options):
 
 
 def begin(name, config, folder, model, task):
-    """Describes the run; then loads its checkpoint, or writes down what the task can say before training.
+    """Loads the checkpoint, or writes down what the task can say before training; then describes the run.
 
     Raises:
         ValueError: If the checkpoint cannot be loaded, or `best_by` names nothing that will be measured.
     """
-    describe(folder, name, config)
     checkpoint = folder / "checkpoints" / "latest.weights.h5"
     if checkpoint.exists():
         restore(model, checkpoint)
@@ -121,6 +120,8 @@ def begin(name, config, folder, model, task):
                 f"`--evaluate-every {config.evaluate_every}`. Lower it."
             )
         check_choice("--best-by", config.best_by, [*metrics, *model.terms])
+    # Last: what was mistaken so far is not what the folder holds.
+    describe(folder, name, config)
 
 
 @contextmanager

@@ -62,32 +62,19 @@ def minimize(objective, inputs, network, optimizer, batch):
 
 
 def _accumulate(function, *inputs, num_parts, num_rows):
-    """Sum of the results of `function` over equal parts of the rows and what is left over, one after the other."""
+    """Sum of the results of `function` over what is left over and then over equal parts, one after the other."""
     size = ops.maximum(-(-num_rows // num_parts), 1) if tf.is_tensor(num_rows) else -(-num_rows // num_parts)
-    whole_parts, rest = num_rows // size, num_rows % size
+    later = ops.maximum(num_rows - 1, 0) // size if tf.is_tensor(num_rows) else (num_rows - 1) // size
+    first = num_rows - later * size
 
-    def add(total, part):
-        new = tf.nest.map_structure(tf.convert_to_tensor, function(*part))
-        return tf.nest.map_structure(tf.add, total, new)
-
-    def rows_of(start, count):
-        return [tf.slice(one, [start, *[0] * (len(one.shape) - 1)], [count, *one.shape[1:]]) for one in inputs]
+    def result(start, count):
+        rows = [tf.slice(one, [start, *[0] * (len(one.shape) - 1)], [count, *one.shape[1:]]) for one in inputs]
+        return tf.nest.map_structure(tf.convert_to_tensor, function(*rows))
 
     def body(index, total):
-        return index + 1, add(total, rows_of(index * size, size))
+        return index + 1, tf.nest.map_structure(tf.add, total, result(first + index * size, size))
 
-    total = _zeros_like_result(function, inputs)
-    _, total = tf.while_loop(lambda index, _: index < whole_parts, body, (0, total), parallel_iterations=1)
-    if tf.is_tensor(rest):
-        return tf.cond(rest > 0, lambda: add(total, rows_of(whole_parts * size, rest)), lambda: total)
-    return add(total, rows_of(whole_parts * size, rest)) if rest else total
-
-
-def _zeros_like_result(function, inputs):
-    """Zeros of the shapes that `function` returns, found without running it."""
-    specs = [tf.TensorSpec([None, *one.shape[1:]], one.dtype) for one in inputs]
-    traced = tf.function(function, autograph=False).get_concrete_function(*specs)
-    return tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), traced.structured_outputs)
+    return tf.while_loop(lambda index, _: index < later, body, (0, result(0, first)), parallel_iterations=1)[1]
 
 
 def _agreed(gradients, optimizer, batch):
