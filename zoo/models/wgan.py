@@ -85,7 +85,8 @@ class WGAN(LatentModel):
 
     def generator_objective(self, latents):
         """-f(G(z)) per latent."""
-        return {"generator_loss": wasserstein_generator(self.critic(self.generator(latents, training=True)))}
+        fake = self.critic(self.generator(latents, training=True), training=True)
+        return {"generator_loss": wasserstein_generator(fake)}
 
     def train_step(self, examples):
         """`critic_steps` critic updates, each followed by clipping, then one of the generator."""
