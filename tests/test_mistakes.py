@@ -81,7 +81,7 @@ def test_fit_takes_examples_alone_in_a_tuple(model, images):
             lambda: dict.fromkeys(("critic_optimizer", "generator_optimizer"), keras.optimizers.SGD()),
             "an optimizer of its own",
         ),
-        (lambda: {"jit_compile": "auto"}, "`jit_compile` must be one of True, False. Received: 'auto'"),
+        (lambda: {"jit_compile": "yes"}, "`jit_compile` must be one of True, False, 'auto'. Received: 'yes'"),
     ],
 )
 def test_compile(options, message):

@@ -23,7 +23,7 @@ def make(name, threads):
         return PlainKeras(threads)
     from benchmarks.gan_step.ours import Zoo
 
-    return Zoo(threads, True if name == "zoo-jit" else "auto")
+    return Zoo(threads, jit_compile=name == "zoo-jit")
 
 
 def environment(threads):

@@ -12,7 +12,7 @@ from zoo import WGANGP, dcgan_critic, dcgan_generator
 class Zoo:
     """`WGANGP`, compiled with its defaults."""
 
-    def __init__(self, threads, jit_compile="auto"):
+    def __init__(self, threads, jit_compile=False):
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
         self.generator = dcgan_generator(IMAGE_SHAPE, latent_dim=LATENT_DIM, norm="layer")

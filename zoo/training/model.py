@@ -105,7 +105,8 @@ class TrainStepModel(keras.Model):
                 left out, or None, the paper's (`default_optimizer`).
             run_eagerly: As in `keras.Model.compile`.
             steps_per_execution: Steps between two looks of the callbacks, at least 1.
-            jit_compile: Whether XLA compiles the step; on several replicas, the gradients within it.
+            jit_compile: Whether XLA compiles the step; on several replicas, the gradients within it. "auto" does so
+                where there is a GPU.
             gradient_accumulation_steps: Parts in which each gradient is computed, one after the other, at least 1.
                 The update is the same, in less memory.
             **named: The same by their names in `optimizer_networks`, such as `generator_optimizer`.
@@ -123,7 +124,7 @@ class TrainStepModel(keras.Model):
         optimizers = named_optimizers(names, optimizers, named, self.default_optimizer)
         check_positive("steps_per_execution", steps_per_execution)
         check_positive("gradient_accumulation_steps", gradient_accumulation_steps)
-        check_choice("jit_compile", jit_compile, (True, False))
+        check_choice("jit_compile", jit_compile, (True, False, "auto"))
         self._execution = {
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
@@ -139,7 +140,9 @@ class TrainStepModel(keras.Model):
         )
         for name, attribute in self.optimizer_networks.items():
             network = getattr(self, attribute)
-            if self.distribute_strategy.num_replicas_in_sync > 1 and (jit_compile or gradient_accumulation_steps > 1):
+            if self.distribute_strategy.num_replicas_in_sync > 1 and (
+                self.jit_compile or gradient_accumulation_steps > 1
+            ):
                 check_not_synchronised(attribute, network)
             setattr(self, name, ready(name, optimizers[name], network))
 
