@@ -64,17 +64,26 @@ def minimize(objective, inputs, network, optimizer, batch):
 def _accumulate(function, *inputs, num_parts, num_rows):
     """Sum of the results of `function` over what is left over and then over equal parts, one after the other."""
     size = ops.maximum(-(-num_rows // num_parts), 1) if tf.is_tensor(num_rows) else -(-num_rows // num_parts)
-    later = ops.maximum(num_rows - 1, 0) // size if tf.is_tensor(num_rows) else (num_rows - 1) // size
-    first = num_rows - later * size
+    rest = num_rows % size
 
     def result(start, count):
         rows = [tf.slice(one, [start, *[0] * (len(one.shape) - 1)], [count, *one.shape[1:]]) for one in inputs]
         return tf.nest.map_structure(tf.convert_to_tensor, function(*rows))
 
-    def body(index, total):
-        return index + 1, tf.nest.map_structure(tf.add, total, result(first + index * size, size))
+    def zeros():
+        """Of the shapes that `function` returns, found without running it."""
+        specs = [tf.TensorSpec([None, *one.shape[1:]], one.dtype) for one in inputs]
+        traced = tf.function(function, autograph=False).get_concrete_function(*specs)
+        return tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), traced.structured_outputs)
 
-    return tf.while_loop(lambda index, _: index < later, body, (0, result(0, first)), parallel_iterations=1)[1]
+    def body(start, total):
+        return start + size, tf.nest.map_structure(tf.add, total, result(start, size))
+
+    if tf.is_tensor(rest):
+        total = tf.cond(rest > 0, lambda: result(0, rest), zeros)
+    else:
+        total = result(0, rest) if rest else zeros()
+    return tf.while_loop(lambda start, _: start < num_rows, body, (rest, total), parallel_iterations=1)[1]
 
 
 def _agreed(gradients, optimizer, batch):
