@@ -72,15 +72,10 @@ def check_fit(given, shape, replicas, examples_of=only_examples):
     if first is None:
         return
     examples = np.asarray(examples_of(first))
-    check_examples(examples, shape)
-    if not hasattr(x, "shape"):
-        return check_replicas(len(examples), replicas)
-    if len(shape) == 3 and 0 <= examples.min() < examples.max() <= 1:
-        raise ValueError(
-            "The images must lie in [-1, 1] and use both signs, because the generator ends in tanh. Received: "
-            f"min={examples.min():g}, max={examples.max():g}. `images * 2 - 1` takes [0, 1] to [-1, 1]."
-        )
-    check_replicas(min(len(examples), given.get("batch_size") or 32), replicas)
+    is_array = hasattr(x, "shape")
+    check_examples(examples, shape, are_all=is_array)
+    rows = min(len(examples), given.get("batch_size") or 32) if is_array else len(examples)
+    check_replicas(rows, replicas)
 
 
 def first_batch(x):
@@ -100,12 +95,13 @@ def first_batch(x):
     return first
 
 
-def check_examples(examples, shape):
+def check_examples(examples, shape, are_all=False):
     """Checks examples against the input of the networks.
 
     Args:
         examples: Array (rows, *shape), or (rows, updates, *shape).
         shape: Shape of one example; three axes are an image, whose values lie in [-1, 1].
+        are_all: Whether there are no others, so that images must use both signs.
 
     Raises:
         ValueError: If shape, range or finiteness is not as expected.
@@ -130,6 +126,11 @@ def check_examples(examples, shape):
         raise ValueError(
             "The images must lie in [-1, 1] because the generator ends in tanh. "
             f"Received: min={low:g}, max={high:g}. Divide by 127.5 and subtract 1 if they are 8-bit."
+        )
+    if kind == "images" and are_all and 0 <= low < high <= 1:
+        raise ValueError(
+            "The images must lie in [-1, 1] and use both signs, because the generator ends in tanh. Received: "
+            f"min={low:g}, max={high:g}. `images * 2 - 1` takes [0, 1] to [-1, 1]."
         )
 
 
