@@ -21,7 +21,7 @@ ALLOWED = {
     "losses": set(),
     "training": {"checks", "random", "serving"},
     "networks": {"checks"},
-    "models": {"checks", "losses", "networks", "training"},
+    "models": {"checks", "losses", "networks", "ot", "training"},
     "data": {"checks", "files", "tfrecord"},
     "metrics": {"checks", "files"},
     "serving": {"checks", "files", "tfrecord"},

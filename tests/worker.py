@@ -27,7 +27,7 @@ def main(folder):
         with strategy.scope():
             model = row.build()
             model.set_weights(read(folder / f"{name}.start.npz"))
-            compile_sgd(model, steps_per_execution=2, **EXTRA.get(name, {}))
+            compile_sgd(model, row.learning_rate, steps_per_execution=2, **EXTRA.get(name, {}))
         logs = fit(model, row.examples(3 * ROWS_PER_BATCH), batch_size=ROWS_PER_BATCH).history
         if is_chief(strategy):
             model.save(folder / f"{name}.keras")

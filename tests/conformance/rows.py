@@ -7,7 +7,7 @@ from functools import partial
 import keras
 import numpy as np
 
-from zoo import GAN, WGAN, WGANGP, dcgan_critic, dcgan_generator, mlp_critic, mlp_generator
+from zoo import GAN, OTGAN, WGAN, WGANGP, SinkhornGAN, dcgan_critic, dcgan_generator, mlp_critic, mlp_generator
 
 # Replicas get four and three of them.
 ROWS_PER_BATCH = 7
@@ -22,12 +22,14 @@ class Row:
         shape: Shape of one example.
         trains: For each optimizer the network that it moves and the terms whose sum it lowers.
         large: Options of `build` for a model of realistic size, which benchmarks/scale.py trains.
+        learning_rate: Of SGD; small where a loss is so steep that rounding would grow from step to step.
     """
 
     build: callable
     shape: tuple
     trains: dict
     large: dict
+    learning_rate: float = 0.05
 
     def examples(self, count, seed=0):
         return examples_of(self.shape, count, seed)
@@ -38,16 +40,20 @@ def examples_of(shape, count, seed=0):
     return (values + 0.1).astype("float32")
 
 
-def _images(model, judge, side=8, filters=4, **options):
+def _images(model, judge, side=8, filters=4, num_features=1, **options):
     shape = (side, side, 1)
     generator = dcgan_generator(shape, filters, filters, norm="layer")
-    return model(**{"generator": generator, judge: dcgan_critic(shape, filters)}, **options)
+    return model(**{"generator": generator, judge: dcgan_critic(shape, filters, num_features)}, **options)
 
 
-def _points(model, judge, width=8, **options):
+def _points(model, judge, width=8, num_features=1, **options):
     hidden = (width, width)
-    networks = {"generator": mlp_generator((2,), hidden=hidden), judge: mlp_critic((2,), hidden=hidden)}
+    networks = {"generator": mlp_generator((2,), hidden=hidden), judge: mlp_critic((2,), hidden, num_features)}
     return model(**networks, **options)
+
+
+def _lone_generator(model, width=8, **options):
+    return model(mlp_generator((2,), hidden=(width, width)), **options)
 
 
 def _adversaries(judge, *penalties):
@@ -75,6 +81,22 @@ ROWS = {
     "wgan_gp": Row(
         partial(_images, WGANGP, "critic", critic_steps=2, generator_ema=0.9), (8, 8, 1), WGAN_GP_TRAINS, LARGE_IMAGES
     ),
+    "sinkhorn_gan": Row(
+        partial(_lone_generator, SinkhornGAN, epsilon=0.1, generator_ema=0.9),
+        (2,),
+        {"generator_optimizer": ("generator", ("generator_loss",))},
+        LARGE_POINTS,
+    ),
+    "sinkhorn_gan_learned": Row(
+        partial(_images, SinkhornGAN, "critic", num_features=4), (8, 8, 1), WGAN_GP_TRAINS, LARGE_IMAGES
+    ),
+    "ot_gan": Row(
+        partial(_points, OTGAN, "critic", width=32, num_features=16, generator_steps=1, epsilon=0.1, generator_ema=0.9),
+        (2,),
+        _adversaries("critic"),
+        LARGE_POINTS,
+        learning_rate=0.005,
+    ),
 }
 
 
@@ -86,7 +108,7 @@ def largest_difference(one, other):
     return max(np.abs(a - b).max() for a, b in zip(one, other, strict=True))
 
 
-def compile_sgd(model, learning_rate=0.05, **execution):
+def compile_sgd(model, learning_rate, **execution):
     """SGD shows a gradient of the wrong size, which Adam would hide."""
     optimizers = [keras.optimizers.SGD(learning_rate, momentum=0.5) for _ in model.optimizer_networks]
     model.compile(*optimizers, **execution)
@@ -101,7 +123,7 @@ def plain_training(name):
     """What one replica makes of three batches of seven, twice: weights before and after, and logs."""
     row = ROWS[name]
     model = row.build()
-    compile_sgd(model)
+    compile_sgd(model, row.learning_rate)
     start = model.get_weights()
     logs = fit(model, row.examples(3 * ROWS_PER_BATCH), batch_size=ROWS_PER_BATCH).history
     return start, model.get_weights(), logs

@@ -27,7 +27,7 @@ def test_every_execution_gives_the_same_weights_and_logs(name, execution, two_re
     with strategy.scope():
         model = ROWS[name].build()
         model.set_weights(start)
-        compile_sgd(model, **options)
+        compile_sgd(model, ROWS[name].learning_rate, **options)
     logs = fit(model, ROWS[name].examples(3 * ROWS_PER_BATCH), batch_size=ROWS_PER_BATCH).history
     assert model.distribute_strategy.num_replicas_in_sync == replicas
     assert model.steps_taken == 6

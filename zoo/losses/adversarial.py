@@ -117,3 +117,29 @@ def gradient_penalty(critic, real, fake, mix):
     gradient = ops.cast(tape.gradient(scores, between), "float32")
     squared = ops.sum(ops.square(gradient), axis=list(range(1, len(gradient.shape))))
     return ops.square(ops.sqrt(ops.maximum(squared, 1e-12)) - 1.0)
+
+
+def feature_gradient_penalty(critic, real, fake, mix):
+    """The gradient penalty of a critic with several features, which is that of WGAN-GP for one.
+
+    (|grad <v, f(x^)>|_2 - 1)^2 with v the direction from the features of the generated example to those of the real
+    one, held fixed: along the way from one to the other, features move as far as examples do. Our generalisation of
+    Gulrajani et al. 2017, equation 3, where v is 1 or -1.
+
+    Args:
+        critic: Function of (batch, ...) examples that returns features (batch, num_features).
+        real: Real examples, (batch, ...).
+        fake: Generated examples, of the same shape.
+        mix: Weights of the real examples, uniform in (0, 1), (batch,).
+
+    Returns:
+        Tensor of shape (batch,), float32, at least 0.
+
+    Example:
+        >>> feature_gradient_penalty(lambda x: 3.0 * x, ops.zeros((1, 2)), ops.ones((1, 2)), ops.ones((1,)))  # [4.0]
+    """
+    direction = ops.stop_gradient(ops.cast(critic(real), "float32") - ops.cast(critic(fake), "float32"))
+    direction = direction / ops.maximum(ops.norm(direction, axis=-1, keepdims=True), 1e-6)
+    return gradient_penalty(
+        lambda between: ops.sum(direction * ops.cast(critic(between), "float32"), axis=-1), real, fake, mix
+    )

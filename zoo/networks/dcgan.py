@@ -58,28 +58,31 @@ def dcgan_discriminator(image_shape, filters=64, norm="batch"):
     Raises:
         ValueError: If a size is not a multiple of 4, or another argument is out of range.
     """
-    return _judge(image_shape, filters, norm, "discriminator")
+    return _judge(image_shape, filters, norm, 1, "discriminator")
 
 
-def dcgan_critic(image_shape, filters=64):
+def dcgan_critic(image_shape, filters=64, num_features=1):
     """The discriminator with layer normalisation, as WGAN-GP has it (Gulrajani et al. 2017, section 4).
 
     Args:
         image_shape: (height, width, channels); height and width are multiples of 4.
         filters: Channels of the first convolution, doubled at each coarser level.
+        num_features: Values per image: 1 for a score, more for the features between which `SinkhornGAN` and `OTGAN`
+            transport.
 
     Returns:
-        `keras.Model` from images (batch, *image_shape) to scores (batch, 1).
+        `keras.Model` from images (batch, *image_shape) to (batch, num_features).
 
     Raises:
         ValueError: If a size is not a multiple of 4, or another argument is out of range.
     """
-    return _judge(image_shape, filters, "layer", "critic")
+    return _judge(image_shape, filters, "layer", num_features, "critic")
 
 
-def _judge(image_shape, filters, norm, name):
+def _judge(image_shape, filters, norm, num_features, name):
     height, width, channels, levels = _levels(image_shape)
     _check(filters, norm)
+    check_positive("num_features", num_features)
     inputs = keras.Input((height, width, channels))
     x = inputs
     for level in range(levels):
@@ -93,7 +96,7 @@ def _judge(image_shape, filters, norm, name):
             kernel_initializer=_start(),
         )(x)
         x = layers.LeakyReLU(0.2)(_norm(normed, x))
-    outputs = layers.Dense(1, kernel_initializer=_start(), dtype="float32")(layers.Flatten()(x))
+    outputs = layers.Dense(int(num_features), kernel_initializer=_start(), dtype="float32")(layers.Flatten()(x))
     return keras.Model(inputs, outputs, name=name)
 
 

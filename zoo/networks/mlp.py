@@ -29,20 +29,23 @@ def mlp_generator(example_shape, latent_dim=2, hidden=(128, 128, 128)):
     return _mlp((latent_dim,), hidden, _dim(example_shape), "generator")
 
 
-def mlp_critic(example_shape, hidden=(128, 128, 128)):
-    """Perceptron from vectors to one score, ReLU inside, linear at the end; also a discriminator's logit.
+def mlp_critic(example_shape, hidden=(128, 128, 128), num_features=1):
+    """Perceptron from vectors to one score, or to features; ReLU inside, linear at the end.
 
     Args:
         example_shape: Shape of one example: (dim,).
         hidden: Width of each hidden layer.
+        num_features: Values per example: 1 for a critic's score or a discriminator's logit, more for the features
+            between which `SinkhornGAN` and `OTGAN` transport.
 
     Returns:
-        `keras.Model` from (batch, *example_shape) to (batch, 1).
+        `keras.Model` from (batch, *example_shape) to (batch, num_features).
 
     Raises:
-        ValueError: If an argument is no such shape.
+        ValueError: If an argument is no such number or shape.
     """
-    return _mlp((_dim(example_shape),), hidden, 1, "critic")
+    check_positive("num_features", num_features)
+    return _mlp((_dim(example_shape),), hidden, int(num_features), "critic")
 
 
 def _dim(example_shape):

@@ -13,7 +13,7 @@ micro-batches, with and without XLA.
 
 from zoo.training.batch import GlobalBatch
 from zoo.training.guard import StopOnNonFinite
-from zoo.training.latents import LatentModel, averaged, check_judge, shares
+from zoo.training.latents import LatentModel, averaged, check_features, check_generator, check_judge, shares
 from zoo.training.loop import TrainFunction
 from zoo.training.model import TrainStepModel, whole_number
 from zoo.training.updates import minimize, update_average, update_each
@@ -32,6 +32,8 @@ __all__ = [
     "TrainFunction",
     "TrainStepModel",
     "averaged",
+    "check_features",
+    "check_generator",
     "check_judge",
     "distribute",
     "is_chief",

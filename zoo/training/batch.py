@@ -66,6 +66,28 @@ class GlobalBatch:
         """
         return ops.sum(ops.cast(values, "float32")) / ops.cast(self.size, "float32")
 
+    def joint(self, function, points):
+        """What a function makes of the points of all rows; gradients reach those of this replica's.
+
+        Each replica computes the whole value from the same numbers. Its own rows are variable and the others are
+        constants, so that the sum of the replicas' gradients is that of the value.
+
+        Args:
+            function: Function of tensors (size, ...) that returns a scalar.
+            points: Its arguments, this replica's rows of each, (num_rows, ...).
+
+        Returns:
+            float32 scalar, the same on every replica.
+        """
+        return ops.cast(function(*(self._of_all(ops.cast(one, "float32")) for one in points)), "float32")
+
+    def _of_all(self, points):
+        if self.num_replicas == 1:
+            return points
+        everyone = tf.distribute.get_replica_context().all_gather(tf.stop_gradient(points), axis=0)
+        end = self.start + self.num_rows
+        return tf.concat([everyone[: self.start], points, everyone[end:]], axis=0)
+
     def _rows(self, draw, stream, shape, update):
         key = zlib.crc32(f"{self.seed}/{stream}/{update}".encode()) & 0x7FFFFFFF
         numbers = draw((self.size, *shape), seed=tf.stack([key, self.step]))

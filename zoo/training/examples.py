@@ -41,7 +41,7 @@ def only_examples(data):
     raise ValueError(f"This model learns from examples alone. Received: {received}. {advice}")
 
 
-def check_fit(given, shape, replicas, examples_of=only_examples):
+def check_fit(given, shape, replicas, examples_of=only_examples, smallest_batch=1):
     """Checks what `fit` is given, before the first step.
 
     Args:
@@ -49,6 +49,7 @@ def check_fit(given, shape, replicas, examples_of=only_examples):
         shape: Shape of one example.
         replicas: Number of replicas over which a batch is split.
         examples_of: Function that finds the examples in `x` or in a batch of it.
+        smallest_batch: The fewest examples in a batch that the model can learn from.
 
     Raises:
         ValueError: If an argument is not for a model of examples alone, a number is out of range, or the examples do
@@ -76,6 +77,11 @@ def check_fit(given, shape, replicas, examples_of=only_examples):
     check_examples(examples, shape, are_all=is_array)
     rows = min(len(examples), given.get("batch_size") or 32) if is_array else len(examples)
     check_replicas(rows, replicas)
+    if rows < smallest_batch:
+        raise ValueError(
+            f"This model compares examples of one batch with each other. Expected at least {smallest_batch} in a batch. "
+            f"Received: {rows}. Raise the batch size; hundreds are usual."
+        )
 
 
 def first_batch(x):

@@ -101,13 +101,7 @@ def check_judge(name, judge, generator):
     Raises:
         ValueError: If the shapes do not fit, or a network has no fixed shapes yet.
     """
-    check_generator(generator)
-    check_network(name, judge)
-    if generator.output_shape[1:] != judge.input_shape[1:]:
-        raise ValueError(
-            f"The generator's output must be the {name}'s input. Received: output shape "
-            f"{generator.output_shape}, input shape {judge.input_shape}. Build both for the same example shape."
-        )
+    _check_pair(name, judge, generator)
     if judge.output_shape[-1] != 1:
         raise ValueError(
             f"The {name} must end in one value per example (or per patch): shape (batch, ..., 1). "
@@ -118,6 +112,35 @@ def check_judge(name, judge, generator):
         raise ValueError(
             f"The {name} must end in a value without bounds, since the loss applies what it needs. Received: "
             f"activation {activation!r} in its last layer. End it with `Dense(1)` and no activation."
+        )
+
+
+def check_features(critic, generator):
+    """Checks that a generator takes latents, and a critic what it gives, and answers features.
+
+    Args:
+        critic: Built `keras.Model` from examples to features (batch, num_features).
+        generator: Built `keras.Model` from latents (batch, latent_dim) to examples.
+
+    Raises:
+        ValueError: If the shapes do not fit, or a network has no fixed shapes yet.
+    """
+    _check_pair("critic", critic, generator)
+    if len(critic.output_shape) != 2 or critic.output_shape[1] == 1:
+        raise ValueError(
+            "The critic must end in features, shape (batch, num_features) with two or more, between which mass is "
+            f"transported. Received: output shape {critic.output_shape}. Pass `num_features=64` to `mlp_critic` or "
+            "`dcgan_critic`, or end it with `Flatten` or `Dense(64)`."
+        )
+
+
+def _check_pair(name, judge, generator):
+    check_generator(generator)
+    check_network(name, judge)
+    if generator.output_shape[1:] != judge.input_shape[1:]:
+        raise ValueError(
+            f"The generator's output must be the {name}'s input. Received: output shape "
+            f"{generator.output_shape}, input shape {judge.input_shape}. Build both for the same example shape."
         )
 
 

@@ -21,13 +21,15 @@ class TrainStepModel(keras.Model):
     It gives a subclass a running `Mean` for each name in its `terms`, optimizers that are saved and restored, a
     configuration made of its constructor's arguments, and input checks. A subclass keeps every constructor
     argument as an attribute of the same name, says in `optimizer_networks` which optimizer moves which network, and
-    defines `example_shape`, `default_optimizer`, `train_step`, `signatures` and `call`.
+    defines `example_shape`, `default_optimizer`, `train_step`, `signatures` and `call`. Where its terms depend on its
+    arguments, it passes them to this constructor; `smallest_batch` is the fewest examples that it can learn from.
     """
 
     terms = ()
     optimizer_networks = {}
+    smallest_batch = 1
 
-    def __init__(self, *, seed=0, **kwargs):
+    def __init__(self, *, seed=0, terms=None, **kwargs):
         unknown = sorted({*kwargs} - {"name", "dtype", "trainable"})
         if unknown:
             own = ", ".join(name for name in inspect.signature(type(self)).parameters if name != "kwargs")
@@ -35,6 +37,7 @@ class TrainStepModel(keras.Model):
         super().__init__(**kwargs)
         check_whole("seed", seed, low=0)
         self.seed = seed
+        self.terms = tuple(terms or type(self).terms)
         self.step = self.add_weight(
             shape=(),
             dtype="int64",
@@ -197,7 +200,8 @@ class TrainStepModel(keras.Model):
 
     def check_fit(self, given):
         """Checks what `fit` is given, {argument: value}, before the first step."""
-        check_fit(given, self.example_shape, self.distribute_strategy.num_replicas_in_sync, self.examples_of)
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        check_fit(given, self.example_shape, replicas, self.examples_of, self.smallest_batch)
 
     def fit(self, *args, **kwargs):
         """`keras.Model.fit`, after a look at the examples, and stopped by `StopOnNonFinite`.

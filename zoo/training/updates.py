@@ -2,11 +2,12 @@
 
 from functools import partial
 
+import keras
 import tensorflow as tf
 from keras import ops
 
 
-def minimize(objective, inputs, network, optimizer, batch):
+def minimize(objective, inputs, network, optimizer, batch, joint=None):
     """One update of `network` that lowers the sum of the terms of `objective`, over the rows of all replicas.
 
     The gradient is the sum over micro-batches, one after the other, if the model was compiled with
@@ -14,14 +15,18 @@ def minimize(objective, inputs, network, optimizer, batch):
 
     Args:
         objective: Function of `inputs` that returns {name: (rows,) tensor of weighted values}, each row's value
-            made of that row only. Anything that differs between rows comes through `inputs`.
+            made of that row only. Anything that differs between rows comes through `inputs`. For the terms in
+            `joint` it returns a tuple of points instead, tensors (rows, ...).
         inputs: Tuple of tensors (rows, ...).
         network: `keras.Model` whose `trainable_variables` move; no others are watched.
         optimizer: Built Keras optimizer; scales the loss if it is a `LossScaleOptimizer`.
         batch: `GlobalBatch` over which the terms are averaged.
+        joint: {name: function} of the terms that all rows of the batch make together, such as the distance between
+            two sets of points. The function takes the term's points, of the rows of all replicas in order and in
+            float32, and returns a scalar, float32.
 
     Returns:
-        {name: mean of the term over this replica's rows, float32 scalar}.
+        {name: mean of the term over this replica's rows, or the joint value, float32 scalar}.
 
     Raises:
         ValueError: If no term depends on the network.
@@ -30,35 +35,89 @@ def minimize(objective, inputs, network, optimizer, batch):
     values = [variable.value for variable in variables]
     scale = optimizer.scale_loss(1.0)
     connected = [False] * len(values)
+    joint, apart = joint or {}, {}
+    if joint and (batch.micro_batches > 1 or batch.compile_gradients):
+        objective, inputs, apart = _apart(objective, inputs, joint, batch)
+        joint = {}
 
     def gradients_of(*inputs):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
             terms = objective(*inputs)
-            loss = scale * sum(batch.mean(rows) for rows in terms.values())
+            together = {name: batch.joint(function, terms.pop(name)) for name, function in joint.items()}
+            loss = scale * (sum(together.values()) + sum(batch.mean(rows) for rows in terms.values()))
         gradients = tape.gradient(loss, values)
         connected[:] = [gradient is not None for gradient in gradients]
         if not any(connected):
             raise ValueError(
-                f"None of the terms {sorted(terms)} depends on the {len(values)} variables that they should train. "
-                "Check that the network passed in is connected from its input to its output."
+                f"None of the terms {sorted({*terms, *together})} depends on the {len(values)} variables that they "
+                "should train. Check that the network passed in is connected from its input to its output."
             )
         sums = {name: ops.sum(ops.cast(rows, "float32")) for name, rows in terms.items()}
-        return [gradient for gradient in gradients if gradient is not None], sums
+        return [gradient for gradient in gradients if gradient is not None], sums, together
 
-    compute = gradients_of
+    gradients, sums, together = _computed(gradients_of, batch)(*inputs)
+    moved = [variable for variable, used in zip(variables, connected, strict=True) if used]
+    optimizer.apply(_agreed(gradients, optimizer, batch), moved)
+    rows = ops.cast(batch.num_rows, "float32")
+    return {**{name: tf.math.divide_no_nan(total, rows) for name, total in sums.items()}, **together, **apart}
+
+
+def _apart(objective, inputs, joint, batch):
+    """The same gradient from rows that are taken one by one.
+
+    First the points of all rows are computed, without gradients. The gradient of a joint term in a point is then held
+    fixed as that point's price: the sum of <price, point> over all rows has the same gradient in the weights as the
+    term (Gao et al. 2021, Scaling deep contrastive learning batch size under memory limited setup, section 3.2).
+
+    Returns:
+        (objective without joint terms, its inputs, {name: value of the joint term}).
+    """
+
+    def points_of(*inputs):
+        # Batch statistics and the like move in the second pass only.
+        with keras.StatelessScope():
+            terms = objective(*inputs[:-1])
+        return [[_placed(one, inputs[-1], batch) for one in terms[name]] for name in joint]
+
+    points = _computed(points_of, batch)(*inputs, tf.range(batch.num_rows))
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(points)
+        together = {name: batch.joint(joint[name], sets) for name, sets in zip(joint, points, strict=True)}
+        total = sum(together.values())
+    prices = tape.gradient(total, points, unconnected_gradients="zero")
+
+    def priced(*inputs_and_prices):
+        terms = objective(*inputs_and_prices[: len(inputs)])
+        left = iter(inputs_and_prices[len(inputs) :])
+        for name in joint:
+            pairs = [(ops.cast(one, "float32"), next(left)) for one in terms[name]]
+            worth = sum(ops.sum(ops.reshape(one * price, (ops.shape(one)[0], -1)), 1) for one, price in pairs)
+            terms[name] = worth * ops.cast(batch.size, "float32")
+        return terms
+
+    return priced, (*inputs, *tf.nest.flatten(prices)), together
+
+
+def _placed(points, index, batch):
+    """Points of some rows among zeros for all others, so that micro-batches add up to all of them."""
+    points = ops.cast(points, "float32")
+    if batch.micro_batches == 1:
+        return points
+    return tf.scatter_nd(index[:, None], points, tf.stack([batch.num_rows, *ops.shape(points)[1:]]))
+
+
+def _computed(function, batch):
+    """A function of (rows, ...) tensors, executed as the model was compiled: in micro-batches, by XLA."""
+    compute = function
     if batch.micro_batches > 1:
-        compute = partial(_accumulate, gradients_of, num_parts=batch.micro_batches, num_rows=batch.num_rows)
+        compute = partial(_accumulate, function, num_parts=batch.micro_batches, num_rows=batch.num_rows)
         # A call of its own: inlined, TensorFlow 2.21's dependency optimizer forgets that the loop reads the weights
         # before they are updated.
         compute = tf.function(compute, autograph=False, experimental_attributes={"_noinline": True})
     if batch.compile_gradients:
         compute = tf.function(compute, jit_compile=True, autograph=False)
-    gradients, sums = compute(*inputs)
-    moved = [variable for variable, used in zip(variables, connected, strict=True) if used]
-    optimizer.apply(_agreed(gradients, optimizer, batch), moved)
-    rows = ops.cast(batch.num_rows, "float32")
-    return {name: tf.math.divide_no_nan(total, rows) for name, total in sums.items()}
+    return compute
 
 
 def _accumulate(function, *inputs, num_parts, num_rows):
@@ -71,10 +130,13 @@ def _accumulate(function, *inputs, num_parts, num_rows):
         return tf.nest.map_structure(tf.convert_to_tensor, function(*rows))
 
     def zeros():
-        """Of the shapes that `function` returns, found without running it."""
+        """Of the shapes that `function` returns, found without running it; a size left open is that of all rows."""
         specs = [tf.TensorSpec([None, *one.shape[1:]], one.dtype) for one in inputs]
         traced = tf.function(function, autograph=False).get_concrete_function(*specs)
-        return tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), traced.structured_outputs)
+        return tf.nest.map_structure(
+            lambda spec: tf.zeros([num_rows if size is None else size for size in spec.shape], spec.dtype),
+            traced.structured_outputs,
+        )
 
     def body(start, total):
         return start + size, tf.nest.map_structure(tf.add, total, result(start, size))

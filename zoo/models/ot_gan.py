@@ -1,0 +1,111 @@
+"""OT-GAN: minibatch energy distance in an adversarially learned feature space (Salimans et al. 2018)."""
+
+import keras
+from keras import ops
+
+from zoo import ot
+from zoo.checks import check_number, check_positive
+from zoo.training import LatentModel, averaged, check_features, minimize, shares
+
+
+@keras.saving.register_keras_serializable("zoo")
+class OTGAN(LatentModel):
+    """Generator of least minibatch energy distance, critic of most (Salimans et al. 2018, algorithm 1).
+
+    Each batch of data and each batch generated is split into two independent halves, X, X' and Y, Y':
+
+        D = W(X, Y) + W(X, Y') + W(X', Y) + W(X', Y') - 2 W(X, X') - 2 W(Y, Y')
+
+    with W the entropic transport cost under the cosine cost between the critic's features, plans held fixed for
+    gradients (equation 7). Its mean over batches is a distance between distributions, whatever the size of the batch.
+
+    Args:
+        generator: `keras.Model` from latents (batch, latent_dim) to examples.
+        critic: `keras.Model` from examples to features (batch, num_features), of which only the direction counts.
+        generator_steps: Generator updates per critic update; the paper's text has 3, its code 5.
+        epsilon: Strength of the regularisation, above 0: 1 / lambda, and the paper's lambda is 500.
+        max_iterations: Bound of the Sinkhorn iterations, which stop before where they have converged.
+        generator_ema: Decay of a moving average of the generator, in [0, 1), which is then what `generate` and
+            `export` use; None for none.
+        seed: Seed of all random draws in training, a whole number.
+
+    Examples to `fit` have shape (batch, *example_shape), at least two and best hundreds, images in [-1, 1]. Halves are
+    those of the whole batch over all replicas; of an odd batch, one example is left out. Each update sees the whole
+    batch; with (batch, generator_steps + 1, *example_shape), each sees its own, the critic the first.
+
+    Raises:
+        ValueError: If the networks do not fit each other or an argument is out of range.
+
+    Example:
+        model = OTGAN(dcgan_generator((28, 28, 1)), dcgan_critic((28, 28, 1), num_features=256))
+        model.compile()
+        model.fit(images, batch_size=256, epochs=20)
+        model.generate(16, seed=0)  # (16, 28, 28, 1)
+    """
+
+    terms = ("critic_loss", "generator_loss")
+    optimizer_networks = {"critic_optimizer": "critic", "generator_optimizer": "generator"}
+    smallest_batch = 2
+
+    def __init__(
+        self,
+        generator,
+        critic,
+        *,
+        generator_steps=3,
+        epsilon=1 / 500,
+        max_iterations=500,
+        generator_ema=0.999,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(seed=seed, **kwargs)
+        check_features(critic, generator)
+        check_positive("generator_steps", generator_steps)
+        check_number("epsilon", epsilon, 0, above=True)
+        check_positive("max_iterations", max_iterations)
+        self.generator, self.critic = generator, critic
+        self.generator_steps = generator_steps
+        self.epsilon, self.max_iterations = epsilon, max_iterations
+        self.generator_ema, self.sampler = generator_ema, averaged(generator, generator_ema)
+
+    def default_optimizer(self):
+        """The paper's (section 5)."""
+        return keras.optimizers.Adam(3e-4, beta_1=0.5, beta_2=0.999)
+
+    def distance(self, real, fake):
+        """D of features of real and of generated examples, (size, num_features) each; a scalar."""
+        size = ops.shape(real)[0]
+        # A lone example, as the last batch of an epoch may hold, is both halves.
+        half = max(size // 2, 1) if isinstance(size, int) else ops.maximum(size // 2, 1)
+        halves = real[:half], real[size - half :], fake[:half], fake[size - half :]
+        return ot.minibatch_energy_distance(*halves, self.epsilon, max_iterations=self.max_iterations)
+
+    def features(self, examples, latents):
+        """Features of real and of generated examples."""
+        fake = self.generator(latents, training=True)
+        return self.critic(examples, training=True), self.critic(fake, training=True)
+
+    def critic_objective(self, examples, latents):
+        """What -D is made of."""
+        return {"critic_loss": self.features(examples, latents)}
+
+    def generator_objective(self, examples, latents):
+        """What D is made of."""
+        return {"generator_loss": self.features(examples, latents)}
+
+    def train_step(self, examples):
+        """One critic update that raises the distance, then `generator_steps` of the generator that lower it."""
+        batch = self.open_batch(examples)
+        first, *others = shares(examples, 1 + self.generator_steps, self.example_shape)
+        joint = {"critic_loss": lambda real, fake: -self.distance(real, fake)}
+        inputs = (first, self.latents(batch, "critic"))
+        critic = minimize(self.critic_objective, inputs, self.critic, self.critic_optimizer, batch, joint)
+        joint = {"generator_loss": self.distance}
+        for update, real in enumerate(others):
+            inputs = (real, self.latents(batch, "generator", update))
+            generator = minimize(
+                self.generator_objective, inputs, self.generator, self.generator_optimizer, batch, joint
+            )
+            self.update_sampler()
+        return self.track(batch, **critic, **generator)
