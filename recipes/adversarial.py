@@ -22,14 +22,15 @@ class Config(runs.GenerationConfig):
     """Decay of the moving average that is sampled and exported; None for none."""
 
 
-def networks(config, example_shape, norm, judge):
+def networks(config, example_shape, norm, judge, **outputs):
     """Generator, and discriminator or critic.
 
     Args:
         config: A `Config`.
         example_shape: Shape of one example: (height, width, channels), or (dim,).
         norm: Normalisation of a generator of images.
-        judge: Function (example_shape, filters) that makes the other network for images.
+        judge: Function (example_shape, filters, **outputs) that makes the other network for images.
+        outputs: `num_features` of a critic, where it is to have more than a score.
 
     Returns:
         Pair of `keras.Model`s.
@@ -38,5 +39,6 @@ def networks(config, example_shape, norm, judge):
 
     if len(example_shape) == 3:
         generator = dcgan_generator(example_shape, config.latent_dim, config.filters, norm=norm)
-        return generator, judge(example_shape, config.filters)
-    return mlp_generator(example_shape, hidden=config.hidden), mlp_critic(example_shape, hidden=config.hidden)
+        return generator, judge(example_shape, config.filters, **outputs)
+    critic = mlp_critic(example_shape, config.hidden, **outputs)
+    return mlp_generator(example_shape, hidden=config.hidden), critic

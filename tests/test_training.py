@@ -139,6 +139,56 @@ def test_micro_batches_add_up_to_the_gradient_of_all_rows(num_parts, compiled):
     np.testing.assert_allclose(weight, 0.2, rtol=1e-5)
 
 
+@pytest.mark.parametrize("num_parts", [1, 2, 3])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_joint_term_has_the_gradient_of_all_rows_together(num_parts, compiled):
+    """The squared mean of w x over x = 1 to 7, plus the mean of w x: value 16 + 4, gradient 2 * 16 + 4 at w = 1."""
+    network, weight = one_weight()
+    optimizer = keras.optimizers.SGD(0.01)
+    optimizer.build([weight])
+    joint = {"square": lambda x: tf.reduce_mean(x) ** 2}
+
+    def step(rows):
+        batch = GlobalBatch(rows.shape[0] or tf.shape(rows)[0], 0, 0, micro_batches=num_parts)
+        terms = minimize(
+            lambda x: {"square": (weight.value * x,), "mean": weight.value * x},
+            (rows,),
+            network,
+            optimizer,
+            batch,
+            joint,
+        )
+        return terms["square"], terms["mean"]
+
+    rows = tf.range(1.0, 8.0)
+    np.testing.assert_allclose(tf.function(step, jit_compile=compiled)(rows), [16, 4], rtol=1e-6)
+    np.testing.assert_allclose(weight, 0.64, rtol=1e-6)
+    weight.assign(1.0)
+    tf.function(step, input_signature=[tf.TensorSpec([None])])(rows)
+    np.testing.assert_allclose(weight, 0.64, rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"micro_batches": 2}, {"compile_gradients": True}])
+def test_a_joint_term_sees_the_rows_of_all_replicas_in_order(options, two_replicas):
+    """Rows 1 to 4 and 5 to 7 of w x, times their places 0 to 6: value and gradient are the sum of k (k + 1)."""
+    with two_replicas.scope():
+        network, weight = one_weight()
+        optimizer = keras.optimizers.SGD(0.01)
+        optimizer.build([weight])
+    joint = {"places": lambda x: tf.reduce_sum(x * tf.range(7.0))}
+
+    @tf.function
+    def step():
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        rows = tf.range(1.0, 8.0)[4 * replica : 4 + 3 * replica]
+        batch = GlobalBatch(tf.shape(rows)[0], 0, 0, **options)
+        return minimize(lambda x: {"places": (weight.value * x,)}, (rows,), network, optimizer, batch, joint)
+
+    values = two_replicas.experimental_local_results(two_replicas.run(step)["places"])
+    np.testing.assert_allclose(values, [112, 112], rtol=1e-6)
+    np.testing.assert_allclose(weight.numpy(), 1 - 1.12, rtol=1e-5)
+
+
 def test_accumulation_repeats_to_the_bit():
     """Inlined into the step, the loop over micro-batches would race with the updates: about every third run differs."""
     points = np.random.default_rng(0).normal(size=(21, 2)).astype("float32")

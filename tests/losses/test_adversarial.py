@@ -108,3 +108,23 @@ def test_gradient_penalty_against_finite_differences():
         step[index] = 1e-2
         numeric = (float(total(weights + step)) - float(total(weights - step))) / 2e-2
         assert abs(numeric - float(gradient[index, 0])) < 1e-2 * max(1, abs(numeric))
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.25, 3.0])
+def test_feature_gradient_penalty_of_a_linear_map(slope):
+    """f(x) = slope * Q x with orthonormal Q has the slope in every direction; in one that does not move, 0."""
+    turn = np.linalg.qr(RNG.normal(size=(4, 4)))[0].astype("float32")
+    real, fake = (tf.constant(x) for x in RNG.normal(size=(2, 5, 4)).astype("float32"))
+    penalty = adversarial.feature_gradient_penalty(
+        lambda x: slope * keras.ops.matmul(x, turn), real, fake, tf.constant(RNG.uniform(size=5).astype("float32"))
+    )
+    np.testing.assert_allclose(penalty, np.full(5, (slope - 1) ** 2), atol=1e-5)
+
+
+def test_feature_gradient_penalty_of_one_feature_is_the_gradient_penalty():
+    weights = tf.constant(RNG.normal(size=(3, 1)).astype("float32"))
+    real, fake = (tf.constant(x) for x in RNG.normal(size=(2, 4, 3)).astype("float32"))
+    mix = tf.constant(RNG.uniform(size=4).astype("float32"))
+    arguments = lambda x: keras.ops.tanh(keras.ops.matmul(x, weights)), real, fake, mix
+    expected = adversarial.gradient_penalty(*arguments)
+    np.testing.assert_allclose(adversarial.feature_gradient_penalty(*arguments), expected, rtol=1e-5)

@@ -32,6 +32,9 @@ def mlp_generator(example_shape, latent_dim=2, hidden=(128, 128, 128)):
 def mlp_critic(example_shape, hidden=(128, 128, 128), num_features=1):
     """Perceptron from vectors to one score, or to features; ReLU inside, linear at the end.
 
+    Biases of a score start at 0. Those of features start uniform in +-1 / sqrt(inputs): without them, ReLU layers
+    scale with their input, and a cosine cost between features would not see how far from the origin a point lies.
+
     Args:
         example_shape: Shape of one example: (dim,).
         hidden: Width of each hidden layer.
@@ -45,7 +48,7 @@ def mlp_critic(example_shape, hidden=(128, 128, 128), num_features=1):
         ValueError: If an argument is no such number or shape.
     """
     check_positive("num_features", num_features)
-    return _mlp((_dim(example_shape),), hidden, int(num_features), "critic")
+    return _mlp((_dim(example_shape),), hidden, int(num_features), "critic", random_biases=num_features > 1)
 
 
 def _dim(example_shape):
@@ -57,12 +60,14 @@ def _dim(example_shape):
     return int(example_shape[0])
 
 
-def _mlp(input_shape, hidden, units, name):
+def _mlp(input_shape, hidden, units, name, random_biases=False):
     if not are_whole(hidden):
         raise ValueError(f"`hidden` must be a tuple of widths, such as (128, 128). Received: {hidden!r}.")
     inputs = keras.Input(input_shape)
     x = inputs
     for width in hidden:
-        x = layers.Dense(int(width), activation="relu", kernel_initializer="he_uniform")(x)
+        bound = x.shape[-1] ** -0.5
+        bias = keras.initializers.RandomUniform(-bound, bound) if random_biases else "zeros"
+        x = layers.Dense(int(width), activation="relu", kernel_initializer="he_uniform", bias_initializer=bias)(x)
     outputs = layers.Dense(units, dtype="float32")(x)
     return keras.Model(inputs, outputs, name=name)

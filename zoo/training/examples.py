@@ -79,7 +79,7 @@ def check_fit(given, shape, replicas, examples_of=only_examples, smallest_batch=
     check_replicas(rows, replicas)
     if rows < smallest_batch:
         raise ValueError(
-            f"This model compares examples of one batch with each other. Expected at least {smallest_batch} in a batch. "
+            f"This model compares the examples of a batch with each other. Expected at least {smallest_batch} of them. "
             f"Received: {rows}. Raise the batch size; hundreds are usual."
         )
 

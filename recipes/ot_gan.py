@@ -1,0 +1,58 @@
+"""OT-GAN on images or points.
+
+python -m recipes.ot_gan --data digits
+python -m recipes.ot_gan --data fashion_mnist --epochs 20
+"""
+
+from dataclasses import dataclass
+
+from recipes import adversarial
+from zoo import runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(adversarial.Config):
+    """Options of the OT-GAN recipe."""
+
+    batch_size: int = 256
+    """Examples per update, over all replicas, of which each half is compared with the others (paper: 8000)."""
+    learning_rate: float = 3e-4
+    """Step size of Adam, in both networks (paper: 3e-4)."""
+    num_features: int = 256
+    """Features of the critic (paper: 32,768)."""
+    epsilon: float = 1 / 500
+    """Strength of the entropic regularisation, 1 / lambda (paper: lambda is 500)."""
+    max_iterations: int = 500
+    """Bound of the Sinkhorn iterations (paper: 500)."""
+    generator_steps: int = 3
+    """Generator updates per critic update (paper: 3)."""
+    generator_ema: float | None = 0.999
+    """Decay of the moving average that is sampled and exported (paper: 0.999); None for none."""
+
+
+def build(config, example_shape):
+    """The compiled model."""
+    import keras
+
+    from zoo import OTGAN, dcgan_critic
+
+    model = OTGAN(
+        *adversarial.networks(config, example_shape, "layer", dcgan_critic, num_features=config.num_features),
+        generator_steps=config.generator_steps,
+        epsilon=config.epsilon,
+        max_iterations=config.max_iterations,
+        generator_ema=config.generator_ema,
+        seed=config.seed,
+    )
+    adam = [keras.optimizers.Adam(config.learning_rate, beta_1=0.5) for _ in range(2)]
+    model.compile(*adam, **runs.execution(config))
+    return model
+
+
+def train(config):
+    """Trains, evaluates and publishes."""
+    return runs.run("ot_gan", config, build, runs.Generation, group=1 + config.generator_steps)
+
+
+if __name__ == "__main__":
+    runs.main(Config, train)

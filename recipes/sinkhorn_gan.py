@@ -1,0 +1,84 @@
+"""Sinkhorn generative model on images or points.
+
+python -m recipes.sinkhorn_gan --data digits
+python -m recipes.sinkhorn_gan --data fashion_mnist --epochs 20
+python -m recipes.sinkhorn_gan --data grid --learned-cost False --cost euclidean --epsilon 0.03
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from recipes import adversarial
+from zoo import runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(adversarial.Config):
+    """Options of the Sinkhorn recipe."""
+
+    MAY_BE_ZERO: ClassVar = (*adversarial.Config.MAY_BE_ZERO, "gradient_penalty_weight")
+
+    batch_size: int = 256
+    """Examples per update, over all replicas: what is compared is one batch with another, so hundreds."""
+    learning_rate: float = 1e-4
+    """Step size of Adam, in both networks."""
+    learned_cost: bool = False
+    """Transport between features that a critic learns, instead of between the examples."""
+    num_features: int = 64
+    """Features of the critic."""
+    epsilon: float = 1.0
+    """Strength of the entropic regularisation in the unit of the cost (authors' MNIST code: 1)."""
+    max_iterations: int = 100
+    """Bound of the Sinkhorn iterations."""
+    cost: Literal["squared_euclidean", "euclidean", "cosine"] = "squared_euclidean"
+    """Cost between examples or features."""
+    debiased: bool = True
+    """The divergence; False for the transport cost alone."""
+    gradient: Literal["envelope", "unrolled"] = "envelope"
+    """Gradients with the plan held fixed, or through every iteration."""
+    critic_steps: int = 1
+    """Critic updates per generator update (authors' code: 1)."""
+    clip: float | None = None
+    """Bound on the critic's weights in place of the gradient penalty (authors' code: 0.01)."""
+    gradient_penalty_weight: float = 10.0
+    """Weight of the critic's gradient penalty."""
+    generator_ema: float | None = 0.999
+    """Decay of the moving average that is sampled and exported; None for none."""
+
+
+def build(config, example_shape):
+    """The compiled model."""
+    import keras
+
+    from zoo import SinkhornGAN, dcgan_critic
+
+    generator, critic = adversarial.networks(
+        config, example_shape, "layer", dcgan_critic, num_features=config.num_features
+    )
+    model = SinkhornGAN(
+        generator,
+        critic if config.learned_cost else None,
+        epsilon=config.epsilon,
+        max_iterations=config.max_iterations,
+        cost=config.cost,
+        debiased=config.debiased,
+        gradient=config.gradient,
+        critic_steps=config.critic_steps,
+        clip=config.clip,
+        gradient_penalty_weight=config.gradient_penalty_weight,
+        generator_ema=config.generator_ema,
+        seed=config.seed,
+    )
+    adam = [keras.optimizers.Adam(config.learning_rate, beta_1=0.5, beta_2=0.9) for _ in model.optimizer_networks]
+    model.compile(*adam, **runs.execution(config))
+    return model
+
+
+def train(config):
+    """Trains, evaluates and publishes."""
+    group = config.critic_steps if config.learned_cost else 1
+    return runs.run("sinkhorn_gan", config, build, runs.Generation, group=group)
+
+
+if __name__ == "__main__":
+    runs.main(Config, train)
