@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from zoo.checks import are_whole, check_positive
+from zoo.checks import are_whole, check_number, check_positive
 
 
 def mlp_generator(example_shape, latent_dim=2, hidden=(128, 128, 128)):
@@ -29,17 +29,18 @@ def mlp_generator(example_shape, latent_dim=2, hidden=(128, 128, 128)):
     return _mlp((latent_dim,), hidden, _dim(example_shape), "generator")
 
 
-def mlp_critic(example_shape, hidden=(128, 128, 128), num_features=1):
+def mlp_critic(example_shape, hidden=(128, 128, 128), num_features=1, input_scale=1.0):
     """Perceptron from vectors to one score, or to features; ReLU inside, linear at the end.
 
-    Biases of a score start at 0. Those of features start uniform in +-1 / sqrt(inputs): without them, ReLU layers
-    scale with their input, and a cosine cost between features would not see how far from the origin a point lies.
+    Biases of a score start at 0, those of features uniform in +-`input_scale`: without biases, ReLU layers scale with
+    their input, and a cosine cost between features does not see how far from the origin a point lies.
 
     Args:
         example_shape: Shape of one example: (dim,).
         hidden: Width of each hidden layer.
         num_features: Values per example: 1 for a critic's score or a discriminator's logit, more for the features
             between which `SinkhornGAN` and `OTGAN` transport.
+        input_scale: Standard deviation of the examples' coordinates, above 0; matters to features only.
 
     Returns:
         `keras.Model` from (batch, *example_shape) to (batch, num_features).
@@ -48,7 +49,9 @@ def mlp_critic(example_shape, hidden=(128, 128, 128), num_features=1):
         ValueError: If an argument is no such number or shape.
     """
     check_positive("num_features", num_features)
-    return _mlp((_dim(example_shape),), hidden, int(num_features), "critic", random_biases=num_features > 1)
+    check_number("input_scale", input_scale, 0, above=True)
+    bias = keras.initializers.RandomUniform(-input_scale, input_scale) if num_features > 1 else "zeros"
+    return _mlp((_dim(example_shape),), hidden, int(num_features), "critic", bias)
 
 
 def _dim(example_shape):
@@ -60,14 +63,12 @@ def _dim(example_shape):
     return int(example_shape[0])
 
 
-def _mlp(input_shape, hidden, units, name, random_biases=False):
+def _mlp(input_shape, hidden, units, name, bias="zeros"):
     if not are_whole(hidden):
         raise ValueError(f"`hidden` must be a tuple of widths, such as (128, 128). Received: {hidden!r}.")
     inputs = keras.Input(input_shape)
     x = inputs
     for width in hidden:
-        bound = x.shape[-1] ** -0.5
-        bias = keras.initializers.RandomUniform(-bound, bound) if random_biases else "zeros"
         x = layers.Dense(int(width), activation="relu", kernel_initializer="he_uniform", bias_initializer=bias)(x)
-    outputs = layers.Dense(units, dtype="float32")(x)
+    outputs = layers.Dense(units, bias_initializer=bias, dtype="float32")(x)
     return keras.Model(inputs, outputs, name=name)
