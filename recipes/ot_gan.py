@@ -5,6 +5,7 @@ python -m recipes.ot_gan --data fashion_mnist --epochs 20
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from recipes import adversarial
 from zoo import runs
@@ -13,6 +14,8 @@ from zoo import runs
 @dataclass(frozen=True, kw_only=True)
 class Config(adversarial.Config):
     """Options of the OT-GAN recipe."""
+
+    MAY_BE_ZERO: ClassVar = (*adversarial.Config.MAY_BE_ZERO, "gradient_penalty_weight")
 
     batch_size: int = 256
     """Examples per update, over all replicas, of which each half is compared with the others (paper: 8000)."""
@@ -26,6 +29,8 @@ class Config(adversarial.Config):
     """Bound of the Sinkhorn iterations (paper: 500)."""
     generator_steps: int = 3
     """Generator updates per critic update (paper: 3)."""
+    gradient_penalty_weight: float = 0.0
+    """Weight of the critic's gradient penalty (paper: none)."""
     generator_ema: float | None = 0.999
     """Decay of the moving average that is sampled and exported (paper: 0.999); None for none."""
 
@@ -41,6 +46,7 @@ def build(config, example_shape):
         generator_steps=config.generator_steps,
         epsilon=config.epsilon,
         max_iterations=config.max_iterations,
+        gradient_penalty_weight=config.gradient_penalty_weight,
         generator_ema=config.generator_ema,
         seed=config.seed,
     )

@@ -88,12 +88,25 @@ ROWS = {
         LARGE_POINTS,
     ),
     "sinkhorn_gan_learned": Row(
-        partial(_images, SinkhornGAN, "critic", num_features=4), (8, 8, 1), WGAN_GP_TRAINS, LARGE_IMAGES
+        partial(_points, SinkhornGAN, "critic", width=32, num_features=16, epsilon=0.1),
+        (2,),
+        WGAN_GP_TRAINS,
+        LARGE_POINTS,
+        learning_rate=0.005,
     ),
     "ot_gan": Row(
-        partial(_points, OTGAN, "critic", width=32, num_features=16, generator_steps=1, epsilon=0.1, generator_ema=0.9),
+        partial(
+            _points,
+            OTGAN,
+            "critic",
+            width=32,
+            num_features=16,
+            generator_steps=1,
+            epsilon=0.1,
+            gradient_penalty_weight=0.1,
+        ),
         (2,),
-        _adversaries("critic"),
+        WGAN_GP_TRAINS,
         LARGE_POINTS,
         learning_rate=0.005,
     ),

@@ -115,9 +115,12 @@ def test_feature_gradient_penalty_of_a_linear_map(slope):
     """f(x) = slope * Q x with orthonormal Q has the slope in every direction; in one that does not move, 0."""
     turn = np.linalg.qr(RNG.normal(size=(4, 4)))[0].astype("float32")
     real, fake = (tf.constant(x) for x in RNG.normal(size=(2, 5, 4)).astype("float32"))
-    penalty = adversarial.feature_gradient_penalty(
-        lambda x: slope * keras.ops.matmul(x, turn), real, fake, tf.constant(RNG.uniform(size=5).astype("float32"))
-    )
+    mix = tf.constant(RNG.uniform(size=5).astype("float32"))
+
+    def critic(x):
+        return slope * keras.ops.matmul(x, turn)
+
+    penalty = adversarial.feature_gradient_penalty(critic, real, fake, (critic(real), critic(fake)), mix)
     np.testing.assert_allclose(penalty, np.full(5, (slope - 1) ** 2), atol=1e-5)
 
 
@@ -125,6 +128,9 @@ def test_feature_gradient_penalty_of_one_feature_is_the_gradient_penalty():
     weights = tf.constant(RNG.normal(size=(3, 1)).astype("float32"))
     real, fake = (tf.constant(x) for x in RNG.normal(size=(2, 4, 3)).astype("float32"))
     mix = tf.constant(RNG.uniform(size=4).astype("float32"))
-    arguments = lambda x: keras.ops.tanh(keras.ops.matmul(x, weights)), real, fake, mix
-    expected = adversarial.gradient_penalty(*arguments)
-    np.testing.assert_allclose(adversarial.feature_gradient_penalty(*arguments), expected, rtol=1e-5)
+
+    def critic(x):
+        return keras.ops.tanh(keras.ops.matmul(x, weights))
+
+    penalty = adversarial.feature_gradient_penalty(critic, real, fake, (critic(real), critic(fake)), mix)
+    np.testing.assert_allclose(penalty, adversarial.gradient_penalty(critic, real, fake, mix), rtol=1e-5)

@@ -119,7 +119,7 @@ def gradient_penalty(critic, real, fake, mix):
     return ops.square(ops.sqrt(ops.maximum(squared, 1e-12)) - 1.0)
 
 
-def feature_gradient_penalty(critic, real, fake, mix):
+def feature_gradient_penalty(critic, real, fake, features, mix):
     """The gradient penalty of a critic with several features, which is that of WGAN-GP for one.
 
     (|grad <v, f(x^)>|_2 - 1)^2 with v the direction from the features of the generated example to those of the real
@@ -130,15 +130,18 @@ def feature_gradient_penalty(critic, real, fake, mix):
         critic: Function of (batch, ...) examples that returns features (batch, num_features).
         real: Real examples, (batch, ...).
         fake: Generated examples, of the same shape.
+        features: What the critic says of both, a pair of (batch, num_features).
         mix: Weights of the real examples, uniform in (0, 1), (batch,).
 
     Returns:
         Tensor of shape (batch,), float32, at least 0.
 
     Example:
-        >>> feature_gradient_penalty(lambda x: 3.0 * x, ops.zeros((1, 2)), ops.ones((1, 2)), ops.ones((1,)))  # [4.0]
+        >>> x, y = ops.zeros((1, 2)), ops.ones((1, 2))
+        >>> feature_gradient_penalty(lambda x: 3.0 * x, x, y, (3.0 * x, 3.0 * y), ops.ones((1,)))  # [4.0]
     """
-    direction = ops.stop_gradient(ops.cast(critic(real), "float32") - ops.cast(critic(fake), "float32"))
+    of_real, of_fake = (ops.cast(one, "float32") for one in features)
+    direction = ops.stop_gradient(of_real - of_fake)
     direction = direction / ops.maximum(ops.norm(direction, axis=-1, keepdims=True), 1e-6)
     return gradient_penalty(
         lambda between: ops.sum(direction * ops.cast(critic(between), "float32"), axis=-1), real, fake, mix

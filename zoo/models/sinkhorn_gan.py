@@ -1,7 +1,6 @@
 """SinkhornGAN: a generator that lowers the Sinkhorn divergence to the data (Genevay, Peyré, Cuturi 2018)."""
 
 import math
-from functools import partial
 
 import keras
 from keras import ops
@@ -119,9 +118,10 @@ class SinkhornGAN(LatentModel):
     def critic_objective(self, examples, latents, mix):
         """Features of real and of generated examples, and the weighted penalty per example."""
         fake = self.generator(latents, training=True)
-        terms = {"critic_loss": (self.features(examples), self.features(fake))}
+        features = self.features(examples), self.features(fake)
+        terms = {"critic_loss": features}
         if "gradient_penalty" in self.terms:
-            penalty = feature_gradient_penalty(partial(self.critic, training=True), examples, fake, mix)
+            penalty = feature_gradient_penalty(self.features, examples, fake, features, mix)
             terms["gradient_penalty"] = self.gradient_penalty_weight * penalty
         return terms
 
