@@ -88,7 +88,7 @@ ROWS = {
         LARGE_POINTS,
     ),
     "sinkhorn_gan_learned": Row(
-        partial(_points, SinkhornGAN, "critic", width=32, num_features=16, epsilon=0.1),
+        partial(_points, SinkhornGAN, "critic", num_features=4, gradient_penalty_weight=1.0),
         (2,),
         WGAN_GP_TRAINS,
         LARGE_POINTS,
