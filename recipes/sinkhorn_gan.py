@@ -20,8 +20,8 @@ class Config(adversarial.Config):
 
     batch_size: int = 256
     """Examples per update, over all replicas: what is compared is one batch with another, so hundreds."""
-    learning_rate: float = 1e-4
-    """Step size of Adam, in both networks."""
+    learning_rate: float | None = None
+    """Step size of Adam; None for 1e-3 with a fixed cost, 1e-4 in both networks with a learned one."""
     learned_cost: bool = False
     """Transport between features that a critic learns, instead of between the examples."""
     num_features: int = 64
@@ -69,7 +69,8 @@ def build(config, example_shape):
         generator_ema=config.generator_ema,
         seed=config.seed,
     )
-    adam = [keras.optimizers.Adam(config.learning_rate, beta_1=0.5, beta_2=0.9) for _ in model.optimizer_networks]
+    rate = config.learning_rate or (1e-4 if config.learned_cost else 1e-3)
+    adam = [keras.optimizers.Adam(rate, beta_1=0.5, beta_2=0.9) for _ in model.optimizer_networks]
     model.compile(*adam, **runs.execution(config))
     return model
 
