@@ -189,6 +189,28 @@ def test_a_joint_term_sees_the_rows_of_all_replicas_in_order(options, two_replic
     np.testing.assert_allclose(weight.numpy(), 1 - 1.12, rtol=1e-5)
 
 
+def test_the_second_pass_of_a_joint_term_alone_moves_batch_statistics():
+    """Compiled on its own, the features' pass comes before the distance's; each sees the mean 4, momentum is 0.9."""
+    moved = []
+    for compiled in (False, True):
+        network = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization(momentum=0.9)])
+        optimizer = keras.optimizers.SGD(0.1)
+        optimizer.build(network.trainable_variables)
+
+        @tf.function
+        def step(rows, network=network, optimizer=optimizer, compiled=compiled):
+            batch = GlobalBatch(7, 0, 0, compile_gradients=compiled)
+            joint = {"square": lambda x: tf.reduce_mean((x + 1) ** 3)}
+            minimize(lambda x: {"square": (network(x, training=True),)}, (rows,), network, optimizer, batch, joint)
+
+        step(tf.range(1.0, 8.0)[:, None])
+        moved.append(network.get_weights())
+        np.testing.assert_allclose(network.layers[0].moving_mean, [0.4], rtol=1e-6)
+    for one, other in zip(*moved, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert moved[0][0] != 1
+
+
 def test_accumulation_repeats_to_the_bit():
     """Inlined into the step, the loop over micro-batches would race with the updates: about every third run differs."""
     points = np.random.default_rng(0).normal(size=(21, 2)).astype("float32")
