@@ -52,10 +52,6 @@ def _points(model, judge, width=8, num_features=1, **options):
     return model(**networks, **options)
 
 
-def _lone_generator(model, width=8, **options):
-    return model(mlp_generator((2,), hidden=(width, width)), **options)
-
-
 def _adversaries(judge, *penalties):
     return {
         f"{judge}_optimizer": (judge, (f"{judge}_loss", *penalties)),
@@ -82,13 +78,7 @@ ROWS = {
         partial(_images, WGANGP, "critic", critic_steps=2, generator_ema=0.9), (8, 8, 1), WGAN_GP_TRAINS, LARGE_IMAGES
     ),
     "sinkhorn_gan": Row(
-        partial(_lone_generator, SinkhornGAN, epsilon=0.1, generator_ema=0.9),
-        (2,),
-        {"generator_optimizer": ("generator", ("generator_loss",))},
-        LARGE_POINTS,
-    ),
-    "sinkhorn_gan_learned": Row(
-        partial(_points, SinkhornGAN, "critic", num_features=4, gradient_penalty_weight=1.0),
+        partial(_points, SinkhornGAN, "critic", num_features=4, gradient_penalty_weight=1.0, generator_ema=0.9),
         (2,),
         WGAN_GP_TRAINS,
         LARGE_POINTS,

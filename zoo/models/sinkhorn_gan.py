@@ -24,8 +24,8 @@ class SinkhornGAN(LatentModel):
         generator: `keras.Model` from latents (batch, latent_dim) to examples.
         critic: `keras.Model` from examples to features (batch, num_features); None for a fixed cost between the
             examples, with no second player.
-        epsilon: Strength of the regularisation in the unit of the cost, above 0. The authors' MNIST code has 1; a
-            hundredth of the mean cost is a good start.
+        epsilon: Strength of the regularisation in the unit of the cost, above 0 and at least 1e-5 times the largest.
+            The authors' MNIST code has 1; a hundredth of the mean cost is a good start.
         max_iterations: Bound of the Sinkhorn iterations, which stop before where they have converged.
         cost: "squared_euclidean", "euclidean" or "cosine", between examples or features.
         debiased: False for W(X, Y) alone, as in the authors' MNIST code: it shrinks what is generated.
@@ -52,6 +52,11 @@ class SinkhornGAN(LatentModel):
         model.fit(points, batch_size=256, epochs=20)
         model.generate(16, seed=0)  # (16, 2)
     """
+
+    remedy = (
+        "Raise `epsilon`, if costs are more than 1e5 times as large, which float32 does not hold; "
+        "look for NaN or unscaled values in the data, or lower the learning rate."
+    )
 
     def __init__(
         self,

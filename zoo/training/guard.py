@@ -36,6 +36,5 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def _stop(self, what):
         raise FloatingPointError(
-            f"Training stopped: {what}. No checkpoint is written of it; an earlier one is kept. Look for NaN or "
-            "unscaled values in the data, or lower the learning rate."
+            f"Training stopped: {what}. No checkpoint is written of it; an earlier one is kept. {self.model.remedy}"
         )

@@ -22,12 +22,14 @@ class TrainStepModel(keras.Model):
     configuration made of its constructor's arguments, and input checks. A subclass keeps every constructor
     argument as an attribute of the same name, says in `optimizer_networks` which optimizer moves which network, and
     defines `example_shape`, `default_optimizer`, `train_step`, `signatures` and `call`. Where its terms depend on its
-    arguments, it passes them to this constructor; `smallest_batch` is the fewest examples that it can learn from.
+    arguments, it passes them to this constructor; `smallest_batch` is the fewest examples that it can learn from, and
+    `remedy` what to try where training has broken.
     """
 
     terms = ()
     optimizer_networks = {}
     smallest_batch = 1
+    remedy = "Look for NaN or unscaled values in the data, or lower the learning rate."
 
     def __init__(self, *, seed=0, terms=None, **kwargs):
         unknown = sorted({*kwargs} - {"name", "dtype", "trainable"})
