@@ -30,7 +30,7 @@ def networks(config, example_shape, norm, judge, **outputs):
         example_shape: Shape of one example: (height, width, channels), or (dim,).
         norm: Normalisation of a generator of images.
         judge: Function (example_shape, filters, **outputs) that makes the other network for images.
-        outputs: `num_features` of a critic, where it is to have more than a score.
+        outputs: `num_features` of a critic, where it is to have more than a score; for points also `input_scale`.
 
     Returns:
         Pair of `keras.Model`s.

@@ -1,7 +1,12 @@
 """OT-GAN on images or points.
 
-python -m recipes.ot_gan --data digits
-python -m recipes.ot_gan --data fashion_mnist --epochs 20
+python -m recipes.ot_gan --data digits --epochs 1000 --max-minutes 2
+python -m recipes.ot_gan --data fashion_mnist --epochs 1000 --max-minutes 4 --filters 32
+python -m recipes.ot_gan --data grid --input-scale 2.8 --gradient-penalty-weight 1 --epsilon 0.01 --generator-steps 5
+
+On one core, 2 minutes of digits (559 steps) give FID(cnn-digits) 7.8, and 4 minutes of 9,000 images of Fashion-MNIST
+(467 steps) FID(cnn-fashion_mnist) 5.8; `recipes.wgan_gp` 17.5 and 36.0 in the same time. 1,000 steps on the grid, with
+all options of benchmarks/modes.py, find 25 modes. The paper (section 5) trains on batches of 8,000; ours are of 256.
 """
 
 from dataclasses import dataclass
@@ -23,6 +28,8 @@ class Config(adversarial.Config):
     """Step size of Adam, in both networks (paper: 3e-4)."""
     num_features: int = 256
     """Features of the critic (paper: 32,768)."""
+    input_scale: float = 1.0
+    """Standard deviation of the coordinates of points, which their critic needs to know: 0.7 for ring, 2.8 for grid."""
     epsilon: float = 1 / 500
     """Strength of the entropic regularisation, 1 / lambda (paper: lambda is 500)."""
     max_iterations: int = 500
@@ -41,8 +48,11 @@ def build(config, example_shape):
 
     from zoo import OTGAN, dcgan_critic
 
+    features = {"num_features": config.num_features}
+    if len(example_shape) == 1:
+        features["input_scale"] = config.input_scale
     model = OTGAN(
-        *adversarial.networks(config, example_shape, "layer", dcgan_critic, num_features=config.num_features),
+        *adversarial.networks(config, example_shape, "layer", dcgan_critic, **features),
         generator_steps=config.generator_steps,
         epsilon=config.epsilon,
         max_iterations=config.max_iterations,
