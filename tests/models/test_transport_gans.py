@@ -24,6 +24,10 @@ def ot_gan(**options):
     return OTGAN(mlp_generator((2,), hidden=(8,)), mlp_critic((2,), hidden=(8,), num_features=4), **options)
 
 
+def normalised():
+    return keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization(), keras.layers.Dense(4)])
+
+
 def one_step(model, examples):
     """Logs of a step that moves nothing, and what was generated in it."""
     model.compile(*[keras.optimizers.SGD(0.0) for _ in model.optimizer_networks])
@@ -219,6 +223,8 @@ def test_an_epsilon_below_what_float32_holds_ends_with_what_to_do():
             lambda: OTGAN(mlp_generator((2,), hidden=(8,)), mlp_critic((2,), hidden=(8,))),
             r"must end in features.*Received: output shape \(None, 1\). Pass `num_features=64`",
         ),
+        (lambda: OTGAN(mlp_generator((2,), hidden=(8,)), normalised(), gradient_penalty_weight=1.0), "no batch norm"),
+        (lambda: SinkhornGAN(mlp_generator((2,), hidden=(8,)), normalised()), "no batch normalisation"),
         (
             lambda: SinkhornGAN(mlp_generator((2,), hidden=(8,)), mlp_critic((3,), hidden=(8,), num_features=2)),
             "The generator's output must be the critic's input",

@@ -103,3 +103,12 @@ def test_whole_numbers_of_numpy_are_whole_numbers():
     assert dcgan_generator(sizes, latent_dim=two, filters=two).output_shape == (None, 8, 8, 1)
     assert dcgan_critic(sizes, filters=two).input_shape == (None, 8, 8, 1)
     assert mlp_generator(sizes[:1], latent_dim=two, hidden=sizes).output_shape == (None, 8)
+
+
+def test_biases_of_features_are_random_in_the_scale_of_the_inputs_and_differ_between_layers():
+    biases = [layer.bias.numpy() for layer in mlp_critic((2,), (64, 64), 64, input_scale=3.0).layers if layer.weights]
+    assert len(biases) == 3
+    for bias in biases:
+        assert 2 < np.abs(bias).max() <= 3 and bias.min() < -2 < 2 < bias.max()
+    assert np.abs(biases[0] - biases[1]).max() > 0.1 and np.abs(biases[1] - biases[2]).max() > 0.1
+    assert all((layer.bias.numpy() == 0).all() for layer in mlp_critic((2,), (64, 64)).layers if layer.weights)

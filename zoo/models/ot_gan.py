@@ -6,7 +6,7 @@ from keras import ops
 from zoo import ot
 from zoo.checks import check_number, check_positive
 from zoo.losses.adversarial import feature_gradient_penalty
-from zoo.training import LatentModel, averaged, check_features, minimize, shares
+from zoo.training import LatentModel, averaged, check_features, check_no_batch_norm, minimize, shares
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -69,6 +69,8 @@ class OTGAN(LatentModel):
         check_features(critic, generator)
         check_positive("generator_steps", generator_steps)
         check_number("gradient_penalty_weight", gradient_penalty_weight, 0)
+        if gradient_penalty_weight:
+            check_no_batch_norm(critic)
         check_number("epsilon", epsilon, 0, above=True)
         check_positive("max_iterations", max_iterations)
         self.generator, self.critic = generator, critic

@@ -8,7 +8,16 @@ from keras import ops
 from zoo import ot
 from zoo.checks import check_choice, check_number, check_positive
 from zoo.losses.adversarial import feature_gradient_penalty
-from zoo.training import LatentModel, averaged, check_features, check_generator, minimize, shares, update_each
+from zoo.training import (
+    LatentModel,
+    averaged,
+    check_features,
+    check_generator,
+    check_no_batch_norm,
+    minimize,
+    shares,
+    update_each,
+)
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -90,6 +99,8 @@ class SinkhornGAN(LatentModel):
         if clip is not None:
             check_number("clip", clip, 0, above=True)
         check_number("gradient_penalty_weight", gradient_penalty_weight, 0)
+        if penalised:
+            check_no_batch_norm(critic)
         self.generator, self.critic = generator, critic
         self.epsilon, self.max_iterations, self.cost = epsilon, max_iterations, cost
         self.debiased, self.gradient = debiased, gradient

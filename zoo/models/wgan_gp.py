@@ -6,7 +6,7 @@ import keras
 
 from zoo.checks import check_number, check_positive
 from zoo.losses.adversarial import gradient_penalty, wasserstein_critic, wasserstein_generator
-from zoo.training import LatentModel, averaged, check_judge, minimize, shares
+from zoo.training import LatentModel, averaged, check_judge, check_no_batch_norm, minimize, shares
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -56,7 +56,7 @@ class WGANGP(LatentModel):
     ):
         super().__init__(seed=seed, **kwargs)
         check_judge("critic", critic, generator)
-        _check_no_batch_norm(critic)
+        check_no_batch_norm(critic)
         check_positive("critic_steps", critic_steps)
         check_number("gradient_penalty_weight", gradient_penalty_weight, 0)
         self.generator, self.critic = generator, critic
@@ -93,16 +93,3 @@ class WGANGP(LatentModel):
         generator = minimize(self.generator_objective, inputs, self.generator, self.generator_optimizer, batch)
         self.update_sampler()
         return self.track(batch, **critic, **generator)
-
-
-def _check_no_batch_norm(network):
-    """Refuses batch normalisation, also in nested networks, for a critic under a gradient penalty."""
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            raise ValueError(
-                "The critic must have no batch normalisation: the gradient penalty is defined example by example "
-                f"(Gulrajani et al. 2017, section 4). Received: layer {layer.name!r}. "
-                "Use layer normalisation, as `dcgan_critic` does."
-            )
-        if isinstance(layer, keras.Model):
-            _check_no_batch_norm(layer)

@@ -50,8 +50,8 @@ def mlp_critic(example_shape, hidden=(128, 128, 128), num_features=1, input_scal
     """
     check_positive("num_features", num_features)
     check_number("input_scale", input_scale, 0, above=True)
-    bias = keras.initializers.RandomUniform(-input_scale, input_scale) if num_features > 1 else "zeros"
-    return _mlp((_dim(example_shape),), hidden, int(num_features), "critic", bias)
+    bias_range = input_scale if num_features > 1 else 0.0
+    return _mlp((_dim(example_shape),), hidden, int(num_features), "critic", bias_range)
 
 
 def _dim(example_shape):
@@ -63,12 +63,18 @@ def _dim(example_shape):
     return int(example_shape[0])
 
 
-def _mlp(input_shape, hidden, units, name, bias="zeros"):
+def _mlp(input_shape, hidden, units, name, bias_range=0.0):
     if not are_whole(hidden):
         raise ValueError(f"`hidden` must be a tuple of widths, such as (128, 128). Received: {hidden!r}.")
     inputs = keras.Input(input_shape)
     x = inputs
     for width in hidden:
+        bias = _bias(bias_range)
         x = layers.Dense(int(width), activation="relu", kernel_initializer="he_uniform", bias_initializer=bias)(x)
-    outputs = layers.Dense(units, bias_initializer=bias, dtype="float32")(x)
+    outputs = layers.Dense(units, bias_initializer=_bias(bias_range), dtype="float32")(x)
     return keras.Model(inputs, outputs, name=name)
+
+
+def _bias(bias_range):
+    # One for each layer, since an initializer gives the same numbers at each call.
+    return keras.initializers.RandomUniform(-bias_range, bias_range) if bias_range else "zeros"

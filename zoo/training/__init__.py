@@ -13,7 +13,15 @@ micro-batches, with and without XLA.
 
 from zoo.training.batch import GlobalBatch
 from zoo.training.guard import StopOnNonFinite
-from zoo.training.latents import LatentModel, averaged, check_features, check_generator, check_judge, shares
+from zoo.training.latents import (
+    LatentModel,
+    averaged,
+    check_features,
+    check_generator,
+    check_judge,
+    check_no_batch_norm,
+    shares,
+)
 from zoo.training.loop import TrainFunction
 from zoo.training.model import TrainStepModel, whole_number
 from zoo.training.updates import minimize, update_average, update_each
@@ -35,6 +43,7 @@ __all__ = [
     "check_features",
     "check_generator",
     "check_judge",
+    "check_no_batch_norm",
     "distribute",
     "is_chief",
     "lost_workers_named",

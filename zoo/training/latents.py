@@ -134,6 +134,23 @@ def check_features(critic, generator):
         )
 
 
+def check_no_batch_norm(critic):
+    """Refuses batch normalisation, also in nested networks, for a critic under a gradient penalty.
+
+    Raises:
+        ValueError: If there is such a layer.
+    """
+    for layer in critic.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            raise ValueError(
+                "The critic must have no batch normalisation: the gradient penalty is defined example by example "
+                f"(Gulrajani et al. 2017, section 4). Received: layer {layer.name!r}. "
+                "Use layer normalisation, as `dcgan_critic` does."
+            )
+        if isinstance(layer, keras.Model):
+            check_no_batch_norm(layer)
+
+
 def _check_pair(name, judge, generator):
     check_generator(generator)
     check_network(name, judge)
