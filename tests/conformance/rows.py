@@ -78,7 +78,15 @@ ROWS = {
         partial(_images, WGANGP, "critic", critic_steps=2, generator_ema=0.9), (8, 8, 1), WGAN_GP_TRAINS, LARGE_IMAGES
     ),
     "sinkhorn_gan": Row(
-        partial(_points, SinkhornGAN, "critic", num_features=4, gradient_penalty_weight=1.0, generator_ema=0.9),
+        partial(
+            _points,
+            SinkhornGAN,
+            "critic",
+            num_features=4,
+            max_iterations=20,
+            gradient_penalty_weight=1.0,
+            generator_ema=0.9,
+        ),
         (2,),
         WGAN_GP_TRAINS,
         # Plain SGD cannot hold a wider critic of squared distances.
