@@ -40,5 +40,6 @@ def networks(config, example_shape, norm, judge, **outputs):
     if len(example_shape) == 3:
         generator = dcgan_generator(example_shape, config.latent_dim, config.filters, norm=norm)
         return generator, judge(example_shape, config.filters, **outputs)
-    critic = mlp_critic(example_shape, config.hidden, **outputs)
-    return mlp_generator(example_shape, hidden=config.hidden), critic
+    # The generator comes first, since networks take their random numbers in the order in which they are made.
+    generator = mlp_generator(example_shape, hidden=config.hidden)
+    return generator, mlp_critic(example_shape, config.hidden, **outputs)

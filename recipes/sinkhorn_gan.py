@@ -1,7 +1,7 @@
 """Sinkhorn generative model on images or points.
 
-python -m recipes.sinkhorn_gan --data digits --epochs 1000 --max-minutes 2
-python -m recipes.sinkhorn_gan --data fashion_mnist --epochs 1000 --max-minutes 4 --filters 32
+python -m recipes.sinkhorn_gan --data digits --epochs 1000 --evaluate-every 1000 --max-minutes 2
+python -m recipes.sinkhorn_gan --data fashion_mnist --epochs 1000 --evaluate-every 1000 --max-minutes 4 --filters 32
 python -m recipes.sinkhorn_gan --data fashion_mnist --learned-cost --epochs 20
 python -m recipes.sinkhorn_gan --data grid --cost euclidean --epsilon 0.1 --epochs 13
 
