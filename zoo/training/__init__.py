@@ -12,6 +12,7 @@ micro-batches, with and without XLA.
 """
 
 from zoo.training.batch import GlobalBatch
+from zoo.training.codes import CodeModel, check_coder
 from zoo.training.guard import StopOnNonFinite
 from zoo.training.latents import (
     LatentModel,
@@ -20,6 +21,7 @@ from zoo.training.latents import (
     check_generator,
     check_judge,
     check_no_batch_norm,
+    latents_of,
     shares,
 )
 from zoo.training.loop import TrainFunction
@@ -34,18 +36,21 @@ from zoo.training.workers import (
 )
 
 __all__ = [
+    "CodeModel",
     "GlobalBatch",
     "LatentModel",
     "StopOnNonFinite",
     "TrainFunction",
     "TrainStepModel",
     "averaged",
+    "check_coder",
     "check_features",
     "check_generator",
     "check_judge",
     "check_no_batch_norm",
     "distribute",
     "is_chief",
+    "latents_of",
     "lost_workers_named",
     "minimize",
     "num_workers",

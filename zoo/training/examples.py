@@ -41,7 +41,7 @@ def only_examples(data):
     raise ValueError(f"This model learns from examples alone. Received: {received}. {advice}")
 
 
-def check_fit(given, shape, replicas, examples_of=only_examples, smallest_batch=1):
+def check_fit(given, shape, replicas, examples_of=only_examples, *, smallest_batch=1, has_held_out_loss=False):
     """Checks what `fit` is given, before the first step.
 
     Args:
@@ -50,6 +50,10 @@ def check_fit(given, shape, replicas, examples_of=only_examples, smallest_batch=
         replicas: Number of replicas over which a batch is split.
         examples_of: Function that finds the examples in `x` or in a batch of it.
         smallest_batch: The fewest examples in a batch that the model can learn from.
+        has_held_out_loss: Whether the model can be evaluated on examples that it does not learn from.
+
+    Returns:
+        The examples that were looked at, an array; None where a look would use up what `x` yields.
 
     Raises:
         ValueError: If an argument is not for a model of examples alone, a number is out of range, or the examples do
@@ -60,6 +64,8 @@ def check_fit(given, shape, replicas, examples_of=only_examples, smallest_batch=
             check_positive(name, given[name])
     for name, advice in NOT_FOR_EXAMPLES.items():
         value = given.get(name)
+        if has_held_out_loss and name.startswith("validation"):
+            continue
         if value is not None and not (name == "validation_split" and value == 0):
             raise ValueError(f"This model learns from examples alone, so `fit` takes no `{name}`. {advice}")
     x = given.get("x")
@@ -71,7 +77,7 @@ def check_fit(given, shape, replicas, examples_of=only_examples, smallest_batch=
         )
     first = first_batch(x)
     if first is None:
-        return
+        return None
     examples = np.asarray(examples_of(first))
     is_array = hasattr(x, "shape")
     check_examples(examples, shape, are_all=is_array)
@@ -82,6 +88,7 @@ def check_fit(given, shape, replicas, examples_of=only_examples, smallest_batch=
             f"This model compares the examples of a batch with each other. Expected at least {smallest_batch} of them. "
             f"Received: {rows}. Raise the batch size; hundreds are usual."
         )
+    return examples
 
 
 def first_batch(x):
@@ -130,12 +137,12 @@ def check_examples(examples, shape, are_all=False):
     low, high = examples.min(), examples.max()
     if kind == "images" and (low < -1 - 1e-3 or high > 1 + 1e-3):
         raise ValueError(
-            "The images must lie in [-1, 1] because the generator ends in tanh. "
+            "The images must lie in [-1, 1], as those that the networks make do. "
             f"Received: min={low:g}, max={high:g}. Divide by 127.5 and subtract 1 if they are 8-bit."
         )
     if kind == "images" and are_all and 0 <= low < high <= 1:
         raise ValueError(
-            "The images must lie in [-1, 1] and use both signs, because the generator ends in tanh. Received: "
+            "The images must lie in [-1, 1] and use both signs, as those that the networks make do. Received: "
             f"min={low:g}, max={high:g}. `images * 2 - 1` takes [0, 1] to [-1, 1]."
         )
 

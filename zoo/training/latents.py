@@ -134,21 +134,26 @@ def check_features(critic, generator):
         )
 
 
-def check_no_batch_norm(critic):
-    """Refuses batch normalisation, also in nested networks, for a critic under a gradient penalty.
+def check_no_batch_norm(network, name="critic", penalty="the gradient penalty"):
+    """Refuses batch normalisation, also in nested networks, under a penalty on gradients at single examples.
+
+    Args:
+        network: `keras.Model`.
+        name: What messages call it.
+        penalty: What messages call the penalty.
 
     Raises:
         ValueError: If there is such a layer.
     """
-    for layer in critic.layers:
+    for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             raise ValueError(
-                "The critic must have no batch normalisation: the gradient penalty is defined example by example "
+                f"The {name} must have no batch normalisation: {penalty} is defined example by example "
                 f"(Gulrajani et al. 2017, section 4). Received: layer {layer.name!r}. "
                 "Use layer normalisation, as `dcgan_critic` does."
             )
         if isinstance(layer, keras.Model):
-            check_no_batch_norm(layer)
+            check_no_batch_norm(layer, name, penalty)
 
 
 def _check_pair(name, judge, generator):

@@ -10,7 +10,7 @@ from zoo.checks import check_choice, check_positive, check_whole
 from zoo.training.batch import GlobalBatch
 from zoo.training.examples import NO_HELD_OUT_LOSS, check_fit, only_examples
 from zoo.training.guard import StopOnNonFinite
-from zoo.training.loop import EpochSteps, TrainFunction
+from zoo.training.loop import EpochSteps, TestFunction, TrainFunction
 from zoo.training.optimizers import check_not_synchronised, named_optimizers, ready
 from zoo.training.workers import lost_workers_named, num_workers
 
@@ -20,8 +20,8 @@ class TrainStepModel(keras.Model):
 
     It gives a subclass a running `Mean` for each name in its `terms`, optimizers that are saved and restored, a
     configuration made of its constructor's arguments, and input checks. A subclass keeps every constructor
-    argument as an attribute of the same name, says in `optimizer_networks` which optimizer moves which network, and
-    defines `example_shape`, `default_optimizer`, `train_step`, `signatures` and `call`. Where its terms depend on its
+    argument as an attribute of the same name, says in `optimizer_networks` which optimizer moves which network, or
+    which tuple of networks, and defines `example_shape`, `default_optimizer`, `train_step`, `signatures` and `call`. Where its terms depend on its
     arguments, it passes them to this constructor; `smallest_batch` is the fewest examples that it can learn from, and
     `remedy` what to try where training has broken.
     """
@@ -89,6 +89,10 @@ class TrainStepModel(keras.Model):
             {name: running mean over the epoch, on this replica}.
         """
         self.step.assign_add(1)
+        return self.observe(batch, **terms)
+
+    def observe(self, batch, **terms):
+        """Adds each term's mean to its tracker, as a `test_step` does; arguments and result as of `track`."""
         for tracker in self.trackers:
             if tracker.name in terms:
                 tracker.update_state(terms[tracker.name], sample_weight=batch.num_rows)
@@ -143,19 +147,27 @@ class TrainStepModel(keras.Model):
             steps_per_execution=steps_per_execution,
             jit_compile=jit_compile,
         )
-        for name, attribute in self.optimizer_networks.items():
-            network = getattr(self, attribute)
+        for name, attributes in self.optimizer_networks.items():
+            attributes = (attributes,) if isinstance(attributes, str) else attributes
+            networks = tuple(getattr(self, attribute) for attribute in attributes)
             if self.distribute_strategy.num_replicas_in_sync > 1 and (
                 self.jit_compile or gradient_accumulation_steps > 1
             ):
-                check_not_synchronised(attribute, network)
-            setattr(self, name, ready(name, optimizers[name], network))
+                for attribute, network in zip(attributes, networks, strict=True):
+                    check_not_synchronised(attribute, network)
+            setattr(self, name, ready(name, optimizers[name], networks))
 
     def make_train_function(self, force=False):
         """The function that `fit` calls, made once for each `compile`."""
         if self.train_function is None or force:
             self.train_function = TrainFunction(self, self.train_step)
         return self.train_function
+
+    def make_test_function(self, force=False):
+        """The function that `evaluate` calls, made once for each `compile`."""
+        if self.test_function is None or force:
+            self.test_function = TestFunction(self, self.test_step)
+        return self.test_function
 
     def request_stop(self, interrupted=False):
         """Ends `fit` after a step that all workers agree on: this one, or with several workers the next.
@@ -201,9 +213,19 @@ class TrainStepModel(keras.Model):
         return only_examples(data)
 
     def check_fit(self, given):
-        """Checks what `fit` is given, {argument: value}, before the first step."""
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        check_fit(given, self.example_shape, replicas, self.examples_of, self.smallest_batch)
+        """Checks what `fit` or `evaluate` is given, {argument: value}, before the first step.
+
+        Returns:
+            The examples that were looked at, an array; None where a look would use up what `x` yields.
+        """
+        return check_fit(
+            given,
+            self.example_shape,
+            self.distribute_strategy.num_replicas_in_sync,
+            self.examples_of,
+            smallest_batch=self.smallest_batch,
+            has_held_out_loss=type(self).test_step is not TrainStepModel.test_step,
+        )
 
     def fit(self, *args, **kwargs):
         """`keras.Model.fit`, after a look at the examples, and stopped by `StopOnNonFinite`.
@@ -224,6 +246,8 @@ class TrainStepModel(keras.Model):
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
         if self.compiled:
             self.check_fit(given)
+            if given.get("validation_data") is not None:
+                self.check_fit({"x": self.examples_of(given["validation_data"])})
         callbacks = given.pop("callbacks", None) or []
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
         # A wish that came before `fit` counts; what interrupted an earlier one does not.
@@ -234,8 +258,29 @@ class TrainStepModel(keras.Model):
         finally:
             self.stop_requested = False
 
-    def test_step(self, data):
-        """Refused: `fit` lowers no loss that means something on held-out data."""
+    def evaluate(self, *args, **kwargs):
+        """`keras.Model.evaluate`, after a look at the examples.
+
+        Args:
+            *args: As in `keras.Model.evaluate`; first `x`, an array, tensor or `tf.data.Dataset` of examples.
+            **kwargs: As in `keras.Model.evaluate`.
+
+        Returns:
+            The mean of each term over the examples, as `keras.Model.evaluate` has it.
+
+        Raises:
+            ValueError: If the model has no loss on held-out data, or the examples are not what `fit` takes.
+        """
+        given = inspect.signature(super().evaluate).bind(*args, **kwargs).arguments
+        if type(self).test_step is TrainStepModel.test_step:
+            self.test_step(None)
+        # Within `fit`, what is to be evaluated was looked at.
+        if self.compiled and not given.get("kwargs"):
+            self.check_fit({name: given.get(name) for name in ("x", "y", "batch_size", "sample_weight")})
+        return super().evaluate(*args, **kwargs)
+
+    def test_step(self, examples):
+        """Refused, if a subclass has none: `fit` lowers no loss that means something on held-out data."""
         raise ValueError(f"{type(self).__name__} has {NO_HELD_OUT_LOSS}")
 
     def save(self, filepath, overwrite=True, **kwargs):

@@ -35,24 +35,32 @@ def named_optimizers(names, ordered, named, default):
     return chosen
 
 
-def ready(name, optimizer, network):
-    """The optimizer, built for a network; with a loss scale where the network computes in float16.
+def trainable_variables(networks):
+    """What an optimizer moves: the trainable variables of a `keras.Model`, or of a tuple of several, in order."""
+    networks = networks if isinstance(networks, tuple) else (networks,)
+    return [variable for network in networks for variable in network.trainable_variables]
+
+
+def ready(name, optimizer, networks):
+    """The optimizer, built for its networks; with a loss scale where one of them computes in float16.
 
     Args:
         name: What messages call the optimizer.
         optimizer: `keras.optimizers.Optimizer`.
-        network: `keras.Model` that it moves.
+        networks: Tuple of the `keras.Model`s that it moves.
 
     Returns:
         `keras.optimizers.Optimizer`.
 
     Raises:
-        ValueError: If it accumulates gradients, or the network has no weights to move.
+        ValueError: If it accumulates gradients, or a network has no weights to move.
     """
-    if not network.trainable_variables:
-        raise ValueError(
-            f"The {network.name} has no trainable weights for `{name}` to move. Was it frozen (`trainable = False`)?"
-        )
+    for network in networks:
+        if not network.trainable_variables:
+            raise ValueError(
+                f"The {network.name} has no trainable weights for `{name}` to move. "
+                "Was it frozen (`trainable = False`)?"
+            )
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if inner.gradient_accumulation_steps:
         raise ValueError(
@@ -60,9 +68,10 @@ def ready(name, optimizer, network):
             f"other. Received: gradient_accumulation_steps={inner.gradient_accumulation_steps} in the optimizer. "
             "Give `gradient_accumulation_steps` to `compile` instead: it takes each batch in parts."
         )
-    if network.compute_dtype == "float16" and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+    half = any(network.compute_dtype == "float16" for network in networks)
+    if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    optimizer.build(network.trainable_variables)
+    optimizer.build(trainable_variables(networks))
     return optimizer
 
 

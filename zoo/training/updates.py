@@ -6,9 +6,11 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from zoo.training.optimizers import trainable_variables
 
-def minimize(objective, inputs, network, optimizer, batch, joint=None):
-    """One update of `network` that lowers the sum of the terms of `objective`, over the rows of all replicas.
+
+def minimize(objective, inputs, networks, optimizer, batch, joint=None):
+    """One update of `networks` that lowers the sum of the terms of `objective`, over the rows of all replicas.
 
     The gradient is the sum over micro-batches, one after the other, if the model was compiled with
     `gradient_accumulation_steps`: the same update in less memory.
@@ -18,7 +20,7 @@ def minimize(objective, inputs, network, optimizer, batch, joint=None):
             made of that row only. Anything that differs between rows comes through `inputs`. For the terms in
             `joint` it returns a tuple of points instead, tensors (rows, ...).
         inputs: Tuple of tensors (rows, ...).
-        network: `keras.Model` whose `trainable_variables` move; no others are watched.
+        networks: `keras.Model` whose `trainable_variables` move, or a tuple of several; no others are watched.
         optimizer: Built Keras optimizer; scales the loss if it is a `LossScaleOptimizer`.
         batch: `GlobalBatch` over which the terms are averaged.
         joint: {name: function} of the terms that all rows of the batch make together, such as the distance between
@@ -29,9 +31,9 @@ def minimize(objective, inputs, network, optimizer, batch, joint=None):
         {name: mean of the term over this replica's rows, or the joint value, float32 scalar}.
 
     Raises:
-        ValueError: If no term depends on the network.
+        ValueError: If no term depends on the networks.
     """
-    variables = network.trainable_variables
+    variables = trainable_variables(networks)
     values = [variable.value for variable in variables]
     scale = optimizer.scale_loss(1.0)
     connected = [False] * len(values)
