@@ -31,6 +31,13 @@ class Likelihood(NamedTuple):
     support: str | None = None
 
 
+class Bernoulli(tfd.Bernoulli):
+    """TFP's, with half of its work: log p(x) = x logit - softplus(logit), where TFP takes a softplus for either x."""
+
+    def _log_prob(self, event):
+        return event * self.logits - tf.math.softplus(self.logits)
+
+
 def diagonal_normal(parameters):
     """Normal distribution with a diagonal covariance.
 
@@ -88,7 +95,7 @@ def posterior_of(posterior, num_parameters, latent_dim):
         posterior, expected = POSTERIORS[posterior][0], POSTERIORS[posterior][1](latent_dim)
         if num_parameters != expected:
             raise ValueError(
-                f"The encoder must put out {expected} values for {latent_dim} latents, which is what the decoder takes: "
+                f"The encoder must put out {expected} values for {latent_dim} latents, which the decoder takes: "
                 f"their means, and the scales of a {posterior.__name__} posterior. Received: {num_parameters}. "
                 f"Build it with {expected}, as `mlp_encoder(shape, {expected})`."
             )
@@ -185,7 +192,7 @@ def likelihood_of(likelihood, output_shape, example_shape):
             return tf.clip_by_value((distribution.distribution.distribution.loc + 0.5) / 127.5 - 1.0, -1.0, 1.0)
 
         return Likelihood(quantized, lambda examples: tf.round(127.5 * (examples + 1.0)), location, "bounded")
-    family = {"bernoulli": tfd.Bernoulli, "continuous_bernoulli": tfd.ContinuousBernoulli}[likelihood]
+    family = {"bernoulli": Bernoulli, "continuous_bernoulli": tfd.ContinuousBernoulli}[likelihood]
     return Likelihood(
         lambda parameters: independent(family(logits=parameters, dtype=tf.float32)),
         lambda examples: 0.5 * (examples + 1.0),

@@ -1,4 +1,4 @@
-"""How a generator of a data set is judged: the metrics that fit the data, always at the same sample sizes."""
+"""How a model of a data set is judged: the metrics that fit the data, always at the same sample sizes."""
 
 import os
 import re
@@ -10,6 +10,7 @@ MODE_SAMPLES = 2500
 WASSERSTEIN_SAMPLES = 1000
 IMAGE_SAMPLES = 5000
 CLASSIFIER_EXAMPLES = 60_000
+NEIGHBOUR_EXAMPLES = 10_000
 
 
 class Evaluator:
@@ -96,3 +97,51 @@ class Evaluator:
     def _halves(self):
         images = self.train.examples(min(self.train.size, 2 * IMAGE_SAMPLES), seed=0)
         return np.split(images[: len(images) // 2 * 2], 2)
+
+
+class CodeEvaluator:
+    """What codes of examples are worth, beside those of principal component analysis (PCA) of the same length.
+
+    Args:
+        train: `zoo.data.Source` that the encoder learns from; at most 10,000 of its examples are neighbours.
+        test: `zoo.data.Source` of held-out examples.
+        prepare: Function from examples to what the encoder takes, such as a binarisation; None for the examples.
+    """
+
+    def __init__(self, train, test, prepare=None):
+        prepare = prepare or (lambda examples: examples)
+        count = min(train.size, NEIGHBOUR_EXAMPLES)
+        self.labels = self.test_labels = None
+        if train.is_labelled:
+            examples, self.labels = train.labelled(count)
+            test_examples, self.test_labels = test.labelled()
+        else:
+            examples, test_examples = train.examples(count), test.examples()
+        self.examples, self.test_examples = prepare(examples), prepare(test_examples)
+
+    def of_codes(self, encode):
+        """{"neighbour_accuracy"} of codes, on the test examples; empty without labels.
+
+        Args:
+            encode: Function from examples (n, *shape) to codes (n, code_dim).
+        """
+        if self.labels is None:
+            return {}
+        from zoo.metrics import neighbour_accuracy
+
+        codes, test_codes = encode(self.examples), encode(self.test_examples)
+        return {"neighbour_accuracy": neighbour_accuracy(codes, self.labels, test_codes, self.test_labels)}
+
+    def of_pca(self, code_dim):
+        """{"neighbour_accuracy", "squared_error"} of PCA's codes; the error is the mean over the test examples.
+
+        Args:
+            code_dim: Number of components; more than there are of values or examples are as many as there are.
+        """
+        from sklearn.decomposition import PCA
+
+        flat, test_flat = (examples.reshape(len(examples), -1) for examples in (self.examples, self.test_examples))
+        pca = PCA(min(code_dim, *flat.shape)).fit(flat)
+        left = test_flat - pca.inverse_transform(pca.transform(test_flat))
+        accuracy = self.of_codes(lambda examples: pca.transform(examples.reshape(len(examples), -1)))
+        return {**accuracy, "squared_error": float(np.square(left).sum(1).mean())}

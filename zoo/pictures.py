@@ -15,12 +15,13 @@ _GAP = 2  # pixels between two images
 _LEGIBLE = 84  # pixels of the longer side of an image, about, if it is smaller
 
 
-def draw(samples, reference=None):
+def draw(samples, reference=None, columns=None):
     """A picture of samples: a grid of images, or a scatter of two-dimensional points.
 
     Args:
         samples: Images (n, height, width, channels) in [-1, 1] with 1, 3 or 4 channels, or points (n, 2).
         reference: Points (m, 2) drawn behind the samples, or None.
+        columns: Images in a row, or None.
 
     Returns:
         uint8 array (height, width, 3), or (height, width, 4) for images with transparency.
@@ -37,7 +38,7 @@ def draw(samples, reference=None):
     if samples.ndim == 2 and samples.shape[1] == 2 and len(samples):
         return scatter(samples, reference)
     if samples.ndim == 4 and samples.shape[-1] in _MODES and samples.size:
-        picture = grid(samples)
+        picture = grid(samples, columns)
         return np.asarray(picture.convert("RGB") if picture.mode == "L" else picture)
     raise ValueError(
         "Can draw images (n, height, width, channels) with 1, 3 or 4 channels, and points (n, 2). "
@@ -45,18 +46,19 @@ def draw(samples, reference=None):
     )
 
 
-def grid(images):
+def grid(images, columns=None):
     """Images side by side, small ones enlarged.
 
     Args:
         images: (n, height, width, channels) in [-1, 1] with 1, 3 or 4 channels; what is outside is clipped.
+        columns: Images in a row; None for about as many pixels in a row as in a column.
 
     Returns:
         A `PIL.Image.Image`, grey for one channel.
     """
     number, height, width, channels = images.shape
     scale = max(1, round(_LEGIBLE / max(height, width)))
-    columns = max(1, round(math.sqrt(number * height / width)))
+    columns = columns or max(1, round(math.sqrt(number * height / width)))
     rows = math.ceil(number / columns)
     pixels = np.rint(127.5 * (np.clip(images, -1, 1) + 1)).astype(np.uint8)
     step = (scale * width + _GAP, scale * height + _GAP)
@@ -91,6 +93,30 @@ def scatter(points, reference=None):
     axes.set_aspect("equal")
     if reference is not None:
         axes.legend(loc="upper right", markerscale=3)
+    return _pixels(figure)
+
+
+def classes(points, labels, names=None):
+    """Points of the plane, in one colour for each class.
+
+    Args:
+        points: (n, 2).
+        labels: Whole numbers (n,), or None for one colour.
+        names: Name of each class, or None for their numbers.
+
+    Returns:
+        uint8 array (height, width, 3).
+    """
+    figure = _figure(6.4, 5.12)
+    axes = figure.subplots()
+    if labels is None:
+        axes.scatter(*points.T, s=4, linewidths=0)
+    else:
+        for label in np.unique(labels):
+            name = names[label] if names else str(label)
+            colour = f"C{label % 10}"
+            axes.scatter(*points[labels == label].T, s=4, c=colour, linewidths=0, label=name)
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=3)
     return _pixels(figure)
 
 

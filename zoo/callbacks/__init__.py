@@ -1,18 +1,20 @@
 """Callbacks that Keras lacks: sample pictures, metrics between epochs, atomic checkpoints, time left and time budget.
 
-They know no model class, only `generate`, `steps_taken`, `request_stop` and `stop_requested`.
+They know no model class, only `steps_taken`, `request_stop` and `stop_requested`.
 """
 
 from zoo.callbacks.checkpoints import Checkpoint, KeepBest, reserve, save_weights
-from zoo.callbacks.clock import Progress, TimeBudget, duration
+from zoo.callbacks.clock import Countdown, Progress, TimeBudget, duration
 from zoo.callbacks.logs import Evaluate, History, read_history
-from zoo.callbacks.samples import SampleGrid
+from zoo.callbacks.samples import Pictures, SampleGrid
 
 __all__ = [
     "Checkpoint",
+    "Countdown",
     "Evaluate",
     "History",
     "KeepBest",
+    "Pictures",
     "Progress",
     "SampleGrid",
     "TimeBudget",

@@ -51,6 +51,28 @@ class Progress(keras.callbacks.Callback):
         print("  ".join([line, *numbers]), flush=True)
 
 
+class Countdown:
+    """Prints how much of a long computation is done, at most every half minute.
+
+    Args:
+        what: What is computed.
+        total: How much there is to do.
+        show: Whether to print at all.
+    """
+
+    def __init__(self, what, total, show=True):
+        self.what, self.total, self.show = what, total, show
+        self.started = self.last = time.monotonic()
+
+    def __call__(self, done):
+        """Takes note of how much is done."""
+        now = time.monotonic()
+        if self.show and now - self.last > 30:
+            self.last = now
+            left = duration((now - self.started) * (self.total - done) / done)
+            print(f"{self.what}: {done} of {self.total}, {left} left", flush=True)
+
+
 def duration(seconds):
     """Seconds as people say them: "42 s", "12 min", "3 h 20 min"."""
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""Pictures of samples while a model trains."""
+"""Pictures of what a model makes while it trains."""
 
 from pathlib import Path
 
@@ -9,7 +9,45 @@ from zoo import pictures
 from zoo.checks import check_folder, check_positive
 
 
-class SampleGrid(keras.callbacks.Callback):
+class Pictures(keras.callbacks.Callback):
+    """Draws at the end of an epoch, as PNG files and as images in TensorBoard.
+
+    Args:
+        draw: Function of the model that returns {name: picture}, a picture being uint8 (height, width, 3 or 4).
+        folder: Where `<name>/epoch-0001.png` and so on are written.
+        log_dir: TensorBoard folder, or None.
+        every: Draw each `every`-th epoch.
+
+    Raises:
+        NotADirectoryError: If `folder` is a file.
+        ValueError: If `every` is no whole number of 1 or more.
+    """
+
+    def __init__(self, draw, folder, log_dir=None, *, every=1):
+        super().__init__()
+        check_positive("every", every)
+        self.draw, self.folder, self.every = draw, Path(folder), every
+        check_folder("folder", self.folder)
+        self.writer = tf.summary.create_file_writer(str(log_dir)) if log_dir else None
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Draws and writes the pictures of this epoch."""
+        if (epoch + 1) % self.every:
+            return
+        for name, picture in self.draw(self.model).items():
+            pictures.save(picture, self.path(name, epoch + 1))
+            if self.writer:
+                with self.writer.as_default():
+                    tf.summary.image(name, picture[None], step=epoch)
+        if self.writer:
+            self.writer.flush()
+
+    def path(self, name, epoch):
+        """The file of a picture."""
+        return self.folder / name / f"epoch-{epoch:04d}.png"
+
+
+class SampleGrid(Pictures):
     """Draws the same seeded samples at the end of each epoch, as a PNG file and as an image in TensorBoard.
 
     Args:
@@ -29,21 +67,13 @@ class SampleGrid(keras.callbacks.Callback):
     """
 
     def __init__(self, folder, log_dir=None, *, num_samples=64, reference=None, every=1, seed=0):
-        super().__init__()
         check_positive("num_samples", num_samples)
-        check_positive("every", every)
-        self.folder = Path(folder)
-        check_folder("folder", self.folder)
-        self.num_samples, self.reference, self.every, self.seed = num_samples, reference, every, seed
-        self.writer = tf.summary.create_file_writer(str(log_dir)) if log_dir else None
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Draws and writes the picture of this epoch."""
-        if (epoch + 1) % self.every:
-            return
-        picture = pictures.draw(self.model.generate(self.num_samples, self.seed), self.reference)
-        pictures.save(picture, self.folder / f"epoch-{epoch + 1:04d}.png")
-        if self.writer:
-            with self.writer.as_default():
-                tf.summary.image("samples", picture[None], step=epoch)
-            self.writer.flush()
+        def draw(model):
+            return {"samples": pictures.draw(model.generate(num_samples, seed), reference)}
+
+        super().__init__(draw, folder, log_dir, every=every)
+
+    def path(self, name, epoch):
+        """The file of a picture, which are all of one kind."""
+        return self.folder / f"epoch-{epoch:04d}.png"

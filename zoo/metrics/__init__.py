@@ -5,6 +5,7 @@ from zoo.metrics.checks import MetricWarning
 from zoo.metrics.features import ClassifierFeatures, FeatureExtractor, classifier_features, frechet
 from zoo.metrics.frechet import frechet_distance, gaussian_frechet_distance
 from zoo.metrics.modes import mode_coverage
+from zoo.metrics.neighbours import neighbour_accuracy
 from zoo.metrics.wasserstein import wasserstein_2
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "frechet_distance",
     "gaussian_frechet_distance",
     "mode_coverage",
+    "neighbour_accuracy",
     "wasserstein_2",
 ]
 

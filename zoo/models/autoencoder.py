@@ -195,10 +195,7 @@ def _activation(layer):
 
 def _sigmoid_kernel(encoder):
     """The weights of an encoder that is one sigmoid layer, or None."""
-    weighty = [layer for layer in encoder.layers if layer.weights]
-    one = len(weighty) == 1 and isinstance(weighty[0], keras.layers.Dense) and _activation(weighty[0]) == "sigmoid"
-    return weighty[0].kernel if one and all(_moves_nothing(layer) for layer in encoder.layers if layer not in weighty) else None
-
-
-def _moves_nothing(layer):
-    return isinstance(layer, (keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Reshape))
+    only_move = (keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Reshape)
+    others = [layer for layer in encoder.layers if not isinstance(layer, only_move)]
+    is_one = len(others) == 1 and isinstance(others[0], keras.layers.Dense) and _activation(others[0]) == "sigmoid"
+    return others[0].kernel if is_one else None

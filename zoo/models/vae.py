@@ -197,7 +197,7 @@ class VAE(CodeModel):
             raise ValueError(
                 'Pixels must be -1 or 1 for likelihood "bernoulli", which gives no probability to what lies between. '
                 f"Received: {100 * share:.0f} % between. Pass `binarize=True`, which draws grey pixels anew at each "
-                'training step; or black and white images, `np.where(images > 0, 1.0, -1.0)`; or take '
+                "training step; or black and white images, `np.where(images > 0, 1.0, -1.0)`; or take "
                 'likelihood="continuous_bernoulli".'
             )
 
@@ -310,4 +310,4 @@ class VAE(CodeModel):
 
 
 # Examples and samples of each that `log_likelihood` takes at a time.
-_ROWS, _SAMPLES = 50, 100
+_ROWS, _SAMPLES = 100, 100

@@ -84,13 +84,14 @@ def mlp_decoder(example_shape, latent_dim, hidden=(500,), activation="relu", sca
     return keras.Model(inputs, _with_scale(x, scale), name="decoder")
 
 
-def conv_encoder(image_shape, num_outputs, filters=32):
+def conv_encoder(image_shape, num_outputs, filters=32, output_activation=None):
     """Strided convolutions from images to vectors, ReLU inside, without normalisation.
 
     Args:
         image_shape: (height, width, channels); height and width are multiples of 4.
         num_outputs: Length of the vectors.
         filters: Channels of the first convolution, doubled at each coarser level.
+        output_activation: Activation of the last layer.
 
     Returns:
         `keras.Model` from (batch, *image_shape) to (batch, num_outputs).
@@ -105,7 +106,7 @@ def conv_encoder(image_shape, num_outputs, filters=32):
     for level in range(levels):
         count = int(filters) * 2**level
         x = layers.Conv2D(count, 4, 2, "same", activation="relu", kernel_initializer="he_uniform")(x)
-    outputs = layers.Dense(int(num_outputs), dtype="float32")(layers.Flatten()(x))
+    outputs = layers.Dense(int(num_outputs), output_activation, dtype="float32")(layers.Flatten()(x))
     return keras.Model(inputs, outputs, name="encoder")
 
 

@@ -9,6 +9,18 @@ TensorFlow.
 
 from zoo.runs.config import RunConfig, execution, main, start
 from zoo.runs.generation import Generation, GenerationConfig, report
+from zoo.runs.representation import LatentVariables, Representation
 from zoo.runs.running import run
 
-__all__ = ["Generation", "GenerationConfig", "RunConfig", "execution", "main", "report", "run", "start"]
+__all__ = [
+    "Generation",
+    "GenerationConfig",
+    "LatentVariables",
+    "Representation",
+    "RunConfig",
+    "execution",
+    "main",
+    "report",
+    "run",
+    "start",
+]

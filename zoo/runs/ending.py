@@ -13,7 +13,7 @@ def finish(name, config, folder, model, task, steps):
     """Evaluates, draws the figures, saves the model, publishes it, and says what was reached."""
     from zoo import pictures
 
-    figures = task.evaluate(model)
+    figures = {**task.evaluate(model), **task.conclude(model)}
     previous = read_json(folder / "metrics.json")
     metrics = {"steps": steps, **figures, **read_json(folder / "baselines.json")}
     draw_history(folder, model.terms)

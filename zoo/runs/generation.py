@@ -43,6 +43,10 @@ class Generation:
         """What the untrained model and real examples reach."""
         return {"untrained": self.evaluate(model), "real": self.evaluate.real_against_real()}
 
+    def conclude(self, model):
+        """Metrics of the trained model alone: none."""
+        return {}
+
     def callbacks(self, folder):
         """Callbacks that draw: the same samples after each epoch."""
         from zoo.callbacks import SampleGrid

@@ -23,7 +23,7 @@ def run(name, config, build, task, *, group=None):
         config: `RunConfig` of the recipe.
         build: Function (config, example_shape) that returns a compiled model.
         task: What the model learns: a class such as `Generation`, made of `config`, with `data`, `evaluate`,
-            `baselines`, `callbacks`, `draw` and `report`.
+            `baselines`, `conclude`, `callbacks`, `draw` and `report`.
         group: Updates of one step that take examples of their own; None if the step sees one batch.
 
     Returns:

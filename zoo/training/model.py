@@ -21,9 +21,10 @@ class TrainStepModel(keras.Model):
     It gives a subclass a running `Mean` for each name in its `terms`, optimizers that are saved and restored, a
     configuration made of its constructor's arguments, and input checks. A subclass keeps every constructor
     argument as an attribute of the same name, says in `optimizer_networks` which optimizer moves which network, or
-    which tuple of networks, and defines `example_shape`, `default_optimizer`, `train_step`, `signatures` and `call`. Where its terms depend on its
-    arguments, it passes them to this constructor; `smallest_batch` is the fewest examples that it can learn from, and
-    `remedy` what to try where training has broken.
+    tuple of networks, and defines `example_shape`, `default_optimizer`, `train_step`, `signatures` and `call`. Where
+    its terms depend on its arguments, it passes them to this constructor; `smallest_batch` is the fewest examples that
+    it can learn from, and `remedy` what to try where training has broken. One with a loss that means something on
+    held-out examples has a `test_step`, which ends in `observe`.
     """
 
     terms = ()
