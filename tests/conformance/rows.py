@@ -7,7 +7,21 @@ from functools import partial
 import keras
 import numpy as np
 
-from zoo import GAN, OTGAN, WGAN, WGANGP, SinkhornGAN, dcgan_critic, dcgan_generator, mlp_critic, mlp_generator
+from zoo import (
+    GAN,
+    OTGAN,
+    VAE,
+    WGAN,
+    WGANGP,
+    Autoencoder,
+    SinkhornGAN,
+    dcgan_critic,
+    dcgan_generator,
+    mlp_critic,
+    mlp_decoder,
+    mlp_encoder,
+    mlp_generator,
+)
 
 # Replicas get four and three of them.
 ROWS_PER_BATCH = 7
@@ -20,7 +34,7 @@ class Row:
     Attributes:
         build: Makes the uncompiled model.
         shape: Shape of one example.
-        trains: For each optimizer the network that it moves and the terms whose sum it lowers.
+        trains: For each optimizer the networks that it moves and the terms whose sum it lowers.
         large: Options of `build` for a model of realistic size, which benchmarks/scale.py trains.
         learning_rate: Of SGD; small where a loss is so steep that rounding would grow from step to step.
     """
@@ -52,16 +66,26 @@ def _points(model, judge, width=8, num_features=1, **options):
     return model(**networks, **options)
 
 
+def _coder(model, side=8, hidden=(16,), code_dim=4, num_outputs=4, output_activation=None, **options):
+    shape = (side, side, 1)
+    encoder = mlp_encoder(shape, num_outputs, hidden, "tanh", output_activation)
+    return model(encoder, mlp_decoder(shape, code_dim, hidden, "tanh"), **options)
+
+
 def _adversaries(judge, *penalties):
     return {
-        f"{judge}_optimizer": (judge, (f"{judge}_loss", *penalties)),
-        "generator_optimizer": ("generator", ("generator_loss",)),
+        f"{judge}_optimizer": ((judge,), (f"{judge}_loss", *penalties)),
+        "generator_optimizer": (("generator",), ("generator_loss",)),
     }
 
 
 GAN_TRAINS = _adversaries("discriminator")
 WGAN_GP_TRAINS = _adversaries("critic", "gradient_penalty")
-LARGE_IMAGES, LARGE_POINTS = {"side": 28, "filters": 32}, {"width": 256}
+LARGE_IMAGES, LARGE_POINTS, LARGE_CODER = (
+    {"side": 28, "filters": 32},
+    {"width": 256},
+    {"side": 28, "hidden": (200, 200)},
+)
 ROWS = {
     "gan": Row(partial(_images, GAN, "discriminator"), (8, 8, 1), GAN_TRAINS, LARGE_IMAGES),
     "gan_minimax_ema": Row(
@@ -109,11 +133,38 @@ ROWS = {
         LARGE_POINTS,
         learning_rate=0.005,
     ),
+    "autoencoder": Row(
+        partial(
+            _coder,
+            Autoencoder,
+            output_activation="sigmoid",
+            corruption="gaussian",
+            sparsity="kl",
+            target_activity=0.3,
+            contraction="estimate",
+        ),
+        (8, 8, 1),
+        {"optimizer": (("encoder", "decoder"), ("reconstruction_loss", "sparsity", "contraction"))},
+        LARGE_CODER,
+        learning_rate=0.005,
+    ),
+    "vae": Row(
+        partial(_coder, VAE, num_outputs=8, binarize=True, warm_up_steps=4),
+        (8, 8, 1),
+        {"optimizer": (("encoder", "decoder"), ("reconstruction_loss", "kl_divergence"))},
+        {**LARGE_CODER, "code_dim": 32, "num_outputs": 64},
+        learning_rate=0.005,
+    ),
 }
 
 
 def weights(network):
     return network.get_weights()
+
+
+def output(model):
+    """What the model makes of a fixed input: samples, or the examples of two codes."""
+    return model.generate(2, seed=0) if hasattr(model, "generate") else model.decode(np.eye(2, model.code_dim))
 
 
 def largest_difference(one, other):

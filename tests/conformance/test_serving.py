@@ -10,6 +10,8 @@ from zoo.serving import publish, run_native
 from zoo.serving.checking import conformance
 from zoo.serving.checking.protocol import check_server
 
+GENERATIVE = [name for name in ROWS if name != "autoencoder"]
+
 
 def inputs_of(specs):
     """Three rows that fit the inputs of a signature: whole numbers of which two are equal, standard normal numbers."""
@@ -34,12 +36,14 @@ def test_export_equals_memory_in_a_loader_without_python(row, tmp_path):
         assert served[name].keys() == expected.keys()
         for key, array in served[name].items():
             np.testing.assert_allclose(array, expected[key], atol=1e-6)
-    latents = inputs_of(model.signatures()["serving_default"][1])["latents"]
-    (from_latents,), (sampled,) = served["serving_default"].values(), served["sample"].values()
-    np.testing.assert_allclose(from_latents, model.predict(latents, verbose=0), atol=1e-6)
-    np.testing.assert_allclose(sampled[0], model.generate(1, seed=5)[0], atol=1e-6)
-    np.testing.assert_array_equal(sampled[0], sampled[2])
-    assert np.abs(sampled[0] - sampled[1]).max() > 0
+    (given,) = inputs_of(model.signatures()["serving_default"][1]).values()
+    (found,) = served["serving_default"].values()
+    np.testing.assert_allclose(found, model.predict(given, verbose=0), atol=1e-6)
+    if hasattr(model, "generate"):
+        (sampled,) = served["sample"].values()
+        np.testing.assert_allclose(sampled[0], model.generate(1, seed=5)[0], atol=1e-6)
+        np.testing.assert_array_equal(sampled[0], sampled[2])
+        assert np.abs(sampled[0] - sampled[1]).max() > 0
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,9 @@ def test_a_server_answers_what_the_export_gives(name, served):
     assert problems == {base / name / "1": []}
 
 
-def test_generate_repeats_and_extends(row):
+@pytest.mark.parametrize("name", GENERATIVE)
+def test_generate_repeats_and_extends(name):
+    row = ROWS[name]
     model = row.build()
     assert model.generate(3, seed=1).shape == (3, *row.shape)
     np.testing.assert_allclose(model.generate(5, seed=1)[:3], model.generate(3, seed=1), atol=1e-6)
