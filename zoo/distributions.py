@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 
 from zoo.checks import check_choice
 
-tfd, tfb = tfp.distributions, tfp.bijectors
+tfd = tfp.distributions
 
 # The least scale of a likelihood, an eighth of one of 256 levels in [-1, 1]: a density has no upper bound where
 # pixels never change.
@@ -63,7 +63,9 @@ def full_normal(parameters):
     """
     size = parameters.shape[-1]
     dim = (math.isqrt(9 + 8 * size) - 3) // 2
-    factor = tfb.FillScaleTriL(diag_shift=1e-6).forward(parameters[..., dim:])
+    factor = tfp.math.fill_triangular(parameters[..., dim:])
+    # Not `tfb.FillScaleTriL`, whose gradient XLA cannot compile for a number of rows that is not known.
+    factor = tf.where(tf.eye(dim, dtype=tf.bool), tf.math.softplus(factor) + 1e-6, factor)
     return tfd.MultivariateNormalTriL(parameters[..., :dim], factor)
 
 

@@ -28,7 +28,9 @@ class TrainFunction:
         self.many_workers = num_workers(self.strategy) > 1
 
         def step_on(data):
-            return step(model.examples_of(data))
+            # Where the data have ended, nothing of a step must happen, not even its count.
+            with tf.control_dependencies(tf.nest.flatten(data)):
+                return step(model.examples_of(data))
 
         self.step = step_on
         if model.jit_compile and not model.run_eagerly and self.strategy.num_replicas_in_sync == 1:
