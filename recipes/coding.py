@@ -1,7 +1,7 @@
 """What the recipes of autoencoders share: options and default networks, perceptrons or convolutions."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from zoo import runs
 
@@ -10,12 +10,14 @@ from zoo import runs
 class Config(runs.GenerationConfig):
     """Options of every recipe of autoencoders."""
 
+    MAY_BE_EMPTY: ClassVar = ("hidden",)
+
     networks: Literal["mlp", "conv"] = "mlp"
     """Perceptrons, or for images convolutions."""
     latent_dim: int = 32
     """Length of a code."""
     hidden: tuple[int, ...] = (200, 200)
-    """Widths of the hidden layers of perceptrons, from the example to the code."""
+    """Widths of the hidden layers of perceptrons, from the example to the code; `--hidden` alone for none."""
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"
     """Activation of the hidden layers of perceptrons."""
     filters: int = 32

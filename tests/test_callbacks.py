@@ -62,6 +62,8 @@ def test_scatter_and_curves_draw_something():
         pictures.draw(points, points),
         pictures.draw(points),
         pictures.curves({"a": [1, 2], "b": [3]}, "x"),
+        pictures.classes(points, np.arange(50) % 3, ["one", "two", "three"]),
+        pictures.classes(points, None),
     ):
         assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.std() > 1
     with pytest.raises(ValueError, match="Can draw images .* and points"):

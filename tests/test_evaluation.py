@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from zoo import data
-from zoo.evaluation import Evaluator
-from zoo.metrics import MetricWarning
+from zoo.evaluation import CodeEvaluator, Evaluator
+from zoo.metrics import MetricWarning, neighbour_accuracy
 
 
 class Copies:
@@ -71,3 +71,32 @@ def test_folders_of_images_with_and_without_classes(tmp_path, labelled):
         assert metrics["frechet_label"].startswith("FID(cnn-my-pictures-")
     else:
         assert evaluate.headline is None and evaluate(Copies(evaluate.train.examples())) == {}
+
+
+def test_codes_are_judged_by_their_neighbours_beside_pca():
+    """PCA of digits by scikit-learn alone; a code that is the class itself leaves no neighbour wrong."""
+    from sklearn.decomposition import PCA
+    from sklearn.neighbors import KNeighborsClassifier
+
+    train, test = data.load("digits"), data.load("digits", split="test")
+    evaluator = CodeEvaluator(train, test)
+    x, y = (examples.reshape(len(examples), -1) for examples in (train.examples(), test.examples()))
+    pca = PCA(5).fit(x)
+    expected = KNeighborsClassifier(5).fit(pca.transform(x), train.labels).score(pca.transform(y), test.labels)
+    error = np.square(y - pca.inverse_transform(pca.transform(y))).sum(1).mean()
+    found = evaluator.of_pca(5)
+    np.testing.assert_allclose([found["neighbour_accuracy"], found["squared_error"]], [expected, error], rtol=1e-3)
+    labels = {
+        images.tobytes(): label for source in (train, test) for images, label in zip(*source.labelled(), strict=True)
+    }
+    perfect = evaluator.of_codes(lambda images: np.array([[labels[image.tobytes()]] for image in images]))
+    assert perfect == {"neighbour_accuracy": 1.0}
+
+
+def test_codes_without_labels_have_no_neighbours_to_judge_by():
+    ring = data.Source("noise", np.random.default_rng(0).normal(size=(30, 3)).astype("float32"))
+    evaluator = CodeEvaluator(ring, ring, prepare=lambda examples: 2 * examples)
+    np.testing.assert_allclose(np.sort(evaluator.test_examples, 0), 2 * np.sort(ring.examples(), 0))
+    assert set(evaluator.of_pca(2)) == {"squared_error"} and evaluator.of_codes(len) == {}
+    with pytest.raises(ValueError, match="`num_neighbours` must be at most the 2 codes. Received: 5"):
+        neighbour_accuracy(np.zeros((2, 1)), [0, 1], np.zeros((2, 1)), [0, 1])

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 import recipes
-from recipes import gan, wgan_gp
+from recipes import adversarial, autoencoder, gan, vae, wgan_gp
 from zoo import runs
 from zoo.checks import check_replicas
 from zoo.runs.devices import check_cluster
@@ -28,6 +28,7 @@ from zoo.runs.devices import check_cluster
 ROOT = Path(__file__).parents[1]
 MODULES = [importlib.import_module(f"recipes.{module.name}") for module in pkgutil.iter_modules(recipes.__path__)]
 RECIPES = [module for module in MODULES if hasattr(module, "build")]
+ADVERSARIES = [module for module in RECIPES if issubclass(module.Config, adversarial.Config)]
 TINY = ["--data", "ring", "--hidden", "8", "8", "--batch-size", "16", "--steps-per-epoch", "4", "--epochs", "3"]
 
 
@@ -71,10 +72,23 @@ def finished(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_recipe_on_images_ends_in_a_served_model(recipe, tmp_path, capsys):
+def served(recipe, metrics, exports):
+    """The model card of what a run has published, which TF Serving would take."""
     from zoo.serving.checking import conformance
 
+    name = recipe.__name__.split(".")[1]
+    assert metrics["export"] == str(exports / name / "1")
+    assert conformance.check(metrics["export"]) == []
+    assert name in (exports / "models.config").read_text()
+    return json.loads((Path(metrics["export"]) / "assets.extra" / "model_card.json").read_text())
+
+
+def test_every_recipe_is_tested():
+    assert {*RECIPES} == {*ADVERSARIES, autoencoder, vae}
+
+
+@pytest.mark.parametrize("recipe", ADVERSARIES)
+def test_recipe_on_images_ends_in_a_served_model(recipe, tmp_path, capsys):
     options = ["--data", "digits", "--filters", "4", "--epochs", "1", "--exports", str(tmp_path / "exports")]
     run(recipe, tmp_path / "run", *options)
     report = capsys.readouterr().out
@@ -83,17 +97,61 @@ def test_recipe_on_images_ends_in_a_served_model(recipe, tmp_path, capsys):
     assert label.startswith("FID(cnn-digits-") and f"{label} = " in report
     assert metrics["real"]["frechet_distance"] < metrics["frechet_distance"]
     assert metrics["real"]["frechet_label"] == metrics["untrained"]["frechet_label"] == label
-    name = recipe.__name__.split(".")[1]
-    assert metrics["export"] == str(tmp_path / "exports" / name / "1")
-    assert conformance.check(metrics["export"]) == []
-    assert name in (tmp_path / "exports" / "models.config").read_text()
-    card = json.loads((Path(metrics["export"]) / "assets.extra" / "model_card.json").read_text())
+    card = served(recipe, metrics, tmp_path / "exports")
     assert card["figures"]["frechet_label"] == label and card["data"]["name"] == "digits"
 
 
-def test_run_folder_holds_everything(finished):
+OF_CODES = {"reconstructions", "interpolations", "codes"}
+
+
+@pytest.mark.parametrize(
+    "recipe, options, drawn, figure",
+    [
+        (autoencoder, ["--contraction", "exact", "--hidden"], OF_CODES, "test_reconstruction_loss"),
+        (
+            vae,
+            ["--latent-dim", "2", "--importance-samples", "20"],
+            OF_CODES | {"samples", "traversals", "latent_plane"},
+            "negative_log_likelihood",
+        ),
+        (
+            vae,
+            ["--likelihood", "discretized_logistic", "--networks", "conv", "--importance-samples", "0"],
+            OF_CODES | {"samples", "traversals"},
+            "bits_per_dimension",
+        ),
+    ],
+)
+def test_recipe_of_codes_ends_in_pictures_and_a_served_model(recipe, options, drawn, figure, tmp_path, capsys):
+    run(recipe, tmp_path / "run", "--data", "digits", "--exports", str(tmp_path / "exports"), *options)
+    assert "of codes" in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert served(recipe, metrics, tmp_path / "exports")["figures"][figure] == metrics[figure]
+    assert 0 < metrics["neighbour_accuracy"] < 1 and 0.3 < metrics["pca"]["neighbour_accuracy"] < 1
+    assert {path.stem for path in (tmp_path / "run" / "figures").iterdir()} == {"losses", *drawn}
+    assert {path.name for path in (tmp_path / "run" / "samples").iterdir()} == drawn
+    assert drawn <= tags(tmp_path / "run" / "logs")
+
+
+def tags(folder):
+    """The names of what TensorBoard shows."""
     import tensorflow as tf
 
+    return {
+        value.tag
+        for file in folder.rglob("events*")
+        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+        for value in tf.compat.v1.Event.FromString(record).summary.value
+    }
+
+
+def test_recipe_of_codes_learns_points_in_a_plane(tmp_path, capsys):
+    run(vae, tmp_path / "run", "--latent-dim", "2", "--importance-samples", "1")
+    assert "of codes 100.0 % right" in capsys.readouterr().out
+    assert {path.stem for path in (tmp_path / "run" / "figures").iterdir()} >= {"codes", "samples", "reconstructions"}
+
+
+def test_run_folder_holds_everything(finished):
     names = {path.name for path in finished.iterdir()}
     assert names == {
         "baselines.json",
@@ -113,11 +171,8 @@ def test_run_folder_holds_everything(finished):
     for picture in ("samples/epoch-0003.png", "figures/samples.png", "figures/losses.png"):
         with Image.open(finished / picture) as image:
             assert np.asarray(image).std() > 1
-    tags = set()
-    for file in (finished / "logs").rglob("events*"):
-        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
-            tags |= {value.tag for value in tf.compat.v1.Event.FromString(record).summary.value}
-    assert {"epoch_critic_loss", "epoch_gradient_penalty", "epoch_generator_loss", "samples"} <= tags
+    wanted = {"epoch_critic_loss", "epoch_gradient_penalty", "epoch_generator_loss", "samples"}
+    assert wanted <= tags(finished / "logs")
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics["steps"] == 12 and metrics["real"]["modes_found"] == metrics["num_modes"] == 8
     assert keras.models.load_model(finished / "model.keras").generate(2).shape == (2, 2)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conformance.rows import ROWS
 from zoo import GAN, WGAN, dcgan_discriminator, dcgan_generator, mlp_critic, mlp_generator, random
 from zoo.training import GlobalBatch, minimize, update_each
 
@@ -252,3 +253,17 @@ def test_optimizers_that_accumulate_are_refused():
     model = GAN(mlp_generator((2,), hidden=(4,)), mlp_critic((2,), hidden=(4,)))
     with pytest.raises(ValueError, match="Give `gradient_accumulation_steps` to `compile` instead"):
         model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras's, in the first epoch
+@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 2}])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_where_data_of_unknown_length_end_no_step_is_counted(replicas, options, two_replicas):
+    """Batches of a fixed size, so that a step would not need the data to know how many rows it has."""
+    strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
+    with strategy.scope():
+        model = ROWS["vae"].build()
+        model.compile(**options)
+    batches = tf.data.Dataset.from_tensor_slices(ROWS["vae"].examples(12)).batch(4, drop_remainder=True)
+    model.fit(batches.filter(lambda batch: True), epochs=2, shuffle=False, verbose=0)
+    assert model.steps_taken == int(tf.convert_to_tensor(model.optimizer.iterations.value)) == 6

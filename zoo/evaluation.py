@@ -114,9 +114,10 @@ class CodeEvaluator:
         self.labels = self.test_labels = None
         if train.is_labelled:
             examples, self.labels = train.labelled(count)
-            test_examples, self.test_labels = test.labelled()
+            # In a random order, since files often hold one class after the other, and pictures show the first.
+            test_examples, self.test_labels = test.labelled(test.size)
         else:
-            examples, test_examples = train.examples(count), test.examples()
+            examples, test_examples = train.examples(count), test.examples(test.size)
         self.examples, self.test_examples = prepare(examples), prepare(test_examples)
 
     def of_codes(self, encode):

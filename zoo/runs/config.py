@@ -33,9 +33,13 @@ FREE_OPTIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Options of every recipe. Numbers must be above 0, but for those in `MAY_BE_ZERO`."""
+    """Options of every recipe. Numbers must be above 0, but for those in `MAY_BE_ZERO`.
+
+    Tuples hold one number or more, but for those in `MAY_BE_EMPTY`.
+    """
 
     MAY_BE_ZERO: ClassVar = ("seed",)
+    MAY_BE_EMPTY: ClassVar = ()
 
     data: str
     """What to learn from; a recipe says what it knows."""
@@ -87,7 +91,7 @@ class RunConfig:
         for field in fields(self):
             name, value = "--" + field.name.replace("_", "-"), getattr(self, field.name)
             low = 0 if field.name in self.MAY_BE_ZERO else 1
-            if value == ():
+            if value == () and field.name not in self.MAY_BE_EMPTY:
                 raise ValueError(f"`{name}` needs at least one number, such as `{name} 128 128`.")
             for number in value if isinstance(value, tuple) else [value]:
                 if isinstance(number, int) and not isinstance(number, bool):

@@ -41,10 +41,7 @@ class Representation:
 
     def baselines(self, model):
         """What the untrained model reaches, and PCA with codes of the same length."""
-        return {
-            "untrained": {**self.evaluate(model), **self.codes.of_codes(model.encode)},
-            "pca": self.codes.of_pca(model.code_dim),
-        }
+        return {"untrained": self.evaluate(model), "pca": self.codes.of_pca(model.code_dim)}
 
     def conclude(self, model):
         """What the codes of the trained model are worth."""

@@ -29,7 +29,7 @@ class TrainFunction:
 
         def step_on(data):
             # Where the data have ended, nothing of a step must happen, not even its count.
-            with tf.control_dependencies(tf.nest.flatten(data)):
+            with tf.control_dependencies([part for part in tf.nest.flatten(data) if part is not None]):
                 return step(model.examples_of(data))
 
         self.step = step_on
