@@ -12,7 +12,11 @@ import pytest
         ("gan_step.__main__", ["--rounds", "0"], "--rounds: expected a whole number of at least 1, received '0'"),
         ("import_cost", ["--rounds", "two"], "--rounds: expected a whole number of at least 1, received 'two'"),
         ("scale", ["--batch-size", "-1"], "--batch-size: expected a whole number of at least 1, received '-1'"),
-        ("scale", ["--models", "NoSuch"], "--models: expected names of gan, .*wgan_gp, .*ot_gan. Received: NoSuch"),
+        (
+            "scale",
+            ["--models", "NoSuch"],
+            "--models: expected names of gan, .*wgan_gp, .*ot_gan, .*vae. Received: NoSuch",
+        ),
     ],
 )
 def test_wrong_options_are_refused_at_once(monkeypatch, capsys, module, arguments, message):
