@@ -23,7 +23,7 @@ setup(
         "tensorflow-probability>=0.25,<0.26",
         # What TensorFlow Probability needs and does not ask for: Keras 2, and distutils, which Python 3.12 dropped.
         "tf_keras>=2.21,<2.22",
-        "setuptools>=65,<90",
+        "setuptools>=65,<85",
         "keras>=3.15,<3.16",
         "numpy>=2.1,<3",
         "scipy>=1.14,<2",
