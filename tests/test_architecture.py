@@ -108,6 +108,15 @@ def test_import_brings_no_tensorflow(statement):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+def test_tensorflow_probability_comes_with_the_vae_alone():
+    """It takes as long to import as a sixth of TensorFlow, and brings Keras 2."""
+    importers = {"tensorflow_probability": set(), "zoo.distributions": set()}
+    for path in (ROOT / "zoo").rglob("*.py"):
+        for module in modules_imported(path) & importers.keys():
+            importers[module].add(path.relative_to(ROOT / "zoo").as_posix())
+    assert importers == {"tensorflow_probability": {"distributions.py"}, "zoo.distributions": {"models/vae.py"}}
+
+
 def test_public_names_of_serving_load_and_unknown_ones_list_what_there_is():
     from zoo import serving
 
