@@ -19,7 +19,7 @@ class Config(runs.GenerationConfig):
     hidden: tuple[int, ...] = (200, 200)
     """Widths of the hidden layers of perceptrons, from the example to the code; `--hidden` alone for none."""
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"
-    """Activation of the hidden layers of perceptrons."""
+    """Activation within perceptrons; with tanh, a VAE uses fewer latents unless the KL is warmed up."""
     filters: int = 32
     """Channels of the convolutions nearest to the image."""
     learning_rate: float = 1e-3

@@ -25,8 +25,6 @@ class Config(coding.Config):
     """Examples per update, over all replicas (Kingma, Welling: 100)."""
     latent_dim: int = 50
     """Length of a latent (Burda et al.: 50)."""
-    activation: Literal["relu", "tanh", "sigmoid"] = "tanh"
-    """Activation of the hidden layers of perceptrons (Burda et al.: tanh, two layers of 200)."""
     likelihood: Literal["auto", "bernoulli", "continuous_bernoulli", "normal", "discretized_logistic"] = "auto"
     """Distribution of examples; auto is bernoulli for grey images, discretized_logistic for RGB, normal for points."""
     posterior: Literal["diagonal_normal", "full_normal"] = "diagonal_normal"
