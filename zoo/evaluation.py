@@ -10,7 +10,7 @@ MODE_SAMPLES = 2500
 WASSERSTEIN_SAMPLES = 1000
 IMAGE_SAMPLES = 5000
 CLASSIFIER_EXAMPLES = 60_000
-NEIGHBOUR_EXAMPLES = 10_000
+CODED_EXAMPLES = 10_000
 
 
 class Evaluator:
@@ -104,20 +104,19 @@ class CodeEvaluator:
 
     Args:
         train: `zoo.data.Source` that the encoder learns from; at most 10,000 of its examples are neighbours.
-        test: `zoo.data.Source` of held-out examples.
+        test: `zoo.data.Source` of held-out examples, of which at most 10,000 are looked at, in a random order.
         prepare: Function from examples to what the encoder takes, such as a binarisation; None for the examples.
     """
 
     def __init__(self, train, test, prepare=None):
         prepare = prepare or (lambda examples: examples)
-        count = min(train.size, NEIGHBOUR_EXAMPLES)
+        count, test_count = (min(source.size, CODED_EXAMPLES) for source in (train, test))
         self.labels = self.test_labels = None
         if train.is_labelled:
             examples, self.labels = train.labelled(count)
-            # In a random order, since files often hold one class after the other, and pictures show the first.
-            test_examples, self.test_labels = test.labelled(test.size)
+            test_examples, self.test_labels = test.labelled(test_count)
         else:
-            examples, test_examples = train.examples(count), test.examples(test.size)
+            examples, test_examples = train.examples(count), test.examples(test_count)
         self.examples, self.test_examples = prepare(examples), prepare(test_examples)
 
     def of_codes(self, encode):

@@ -53,6 +53,7 @@ def test_terms_are_the_penalties_of_all_examples(hidden):
     np.testing.assert_allclose(logs["contraction"], [0.5 * slope], rtol=1e-4)
     held_out = model.evaluate(x, batch_size=7, verbose=0, return_dict=True)
     assert held_out == pytest.approx({name: values[0] for name, values in logs.items()}, rel=1e-5)
+    np.testing.assert_allclose(model.errors(x).mean(), held_out["reconstruction_loss"], rtol=1e-5)
 
 
 def test_exact_contraction_of_a_deep_encoder_is_the_same_on_any_execution(two_replicas):

@@ -176,15 +176,22 @@ class Autoencoder(CodeModel):
         decoded = tf.cast(self.decoder(codes, training=False), tf.float32)
         return tf.tanh(0.5 * decoded) if self.reconstruction == "cross_entropy" else decoded
 
+    def errors(self, examples, batch_size=256):
+        """The error of giving back each example, a float32 array (n,)."""
+        return self.in_batches("errors", self.score, examples, self.example_shape, batch_size)
+
+    def score(self, examples):
+        """The error of giving back each example, a tensor (batch,)."""
+        decoded = self.decoder(self.encoder(examples, training=False), training=False)
+        return RECONSTRUCTIONS[self.reconstruction](examples, decoded)
+
     def signatures(self):
         """What is served: those of every autoencoder, and `score`, the error of giving back each example."""
         base = super().signatures()
         examples = base["encode"][1]
 
         def score(**given):
-            (rows,) = given.values()
-            decoded = self.decoder(self.encoder(rows, training=False), training=False)
-            return {"reconstruction_loss": RECONSTRUCTIONS[self.reconstruction](rows, decoded)}
+            return {"reconstruction_loss": self.score(*given.values())}
 
         return {**base, "score": (score, examples)}
 

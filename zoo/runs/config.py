@@ -19,6 +19,7 @@ FREE_OPTIONS = {
     "evaluate_every",
     "exports",
     "gradient_accumulation_steps",
+    "importance_samples",
     "jit_compile",
     "keep_checkpoints",
     "max_minutes",

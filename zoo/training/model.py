@@ -93,10 +93,18 @@ class TrainStepModel(keras.Model):
         return self.observe(batch, **terms)
 
     def observe(self, batch, **terms):
-        """Adds each term's mean to its tracker, as a `test_step` does; arguments and result as of `track`."""
+        """Adds each term's mean to its tracker, as a `test_step` does; result as of `track`.
+
+        Args:
+            batch: `GlobalBatch` of the step.
+            **terms: The mean over this replica's rows, or the values of the rows, of which there may be none.
+        """
+        rows = tf.cast(batch.num_rows, tf.float32)
         for tracker in self.trackers:
             if tracker.name in terms:
-                tracker.update_state(terms[tracker.name], sample_weight=batch.num_rows)
+                value = tf.convert_to_tensor(terms[tracker.name])
+                mean = tf.math.divide_no_nan(tf.reduce_sum(value), rows) if value.shape.rank else value
+                tracker.update_state(mean, sample_weight=rows)
         return {tracker.name: tracker.result() for tracker in self.trackers}
 
     def compile(
@@ -248,7 +256,7 @@ class TrainStepModel(keras.Model):
         if self.compiled:
             self.check_fit(given)
             if given.get("validation_data") is not None:
-                self.check_fit({"x": self.examples_of(given["validation_data"])})
+                self.check_fit({"x": given["validation_data"]})
         callbacks = given.pop("callbacks", None) or []
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
         # A wish that came before `fit` counts; what interrupted an earlier one does not.
