@@ -90,11 +90,15 @@ def test_objective_adds_up_to_the_elbo_and_is_what_is_logged():
     model, images = small(kl_weight=0.5), black_and_white()
     model.compile(keras.optimizers.SGD(0.0))
     logs = model.fit(images, batch_size=16, shuffle=False, verbose=0).history
-    noise = GlobalBatch(16, 0, 0).normal("posterior", (1, 3))[:, 0]
-    score = model.score(tf.constant(images), noise)
-    np.testing.assert_allclose(logs["reconstruction_loss"], [-np.mean(score["reconstruction"])], rtol=1e-5)
-    np.testing.assert_allclose(logs["kl_divergence"], [0.5 * np.mean(score["kl_divergence"])], rtol=1e-5)
-    np.testing.assert_allclose(score["elbo"], score["reconstruction"] - score["kl_divergence"], rtol=1e-5)
+    noise = GlobalBatch(16, 0, 0).normal("posterior", (1, 3))
+    log_likelihood, posterior, _ = model.terms_of(tf.constant(images), noise)
+    np.testing.assert_allclose(logs["reconstruction_loss"], [-np.mean(log_likelihood)], rtol=1e-5)
+    mean, std = posterior.mean().numpy(), posterior.stddev().numpy()
+    kl = 0.5 * (mean**2 + std**2 - 1 - 2 * np.log(std)).sum(1)
+    np.testing.assert_allclose(logs["kl_divergence"], [0.5 * kl.mean()], rtol=1e-5)
+    parts = model.elbo(images)
+    np.testing.assert_allclose(parts["kl_divergence"], kl, rtol=1e-5)
+    np.testing.assert_allclose(parts["elbo"], parts["reconstruction"] - kl, rtol=1e-5)
 
 
 def test_warm_up_raises_the_kl_weight_step_by_step():
@@ -203,6 +207,10 @@ def fit(model, examples):
         (lambda: VAE(mlp_decoder(SHAPE, 2), mlp_decoder(SHAPE, 2)), "The encoder must put out vectors"),
         (lambda: small().encode(np.zeros((2, 3))), r"`encode` takes rows of shape \(batch, 4, 4, 1\)"),
         (lambda: small().decode(np.zeros(3)), "This is one row: add an axis"),
+        (lambda: small().interpolate(grey(2), grey(2), 1), "`num_steps` must be a whole number of at least 2"),
+        (lambda: small().elbo(np.ones((2, 3))), r"`elbo` takes rows of shape \(batch, 4, 4, 1\)"),
+        (lambda: small().log_likelihood(np.ones((0, *SHAPE)), 5), "`log_likelihood` takes rows .* at least one"),
+        (lambda: small().generate(2, seed=0.5), "`seed` must be a whole number"),
         (lambda: small().interpolate(grey(2), grey(3)), "As many first as second.*Received: 2 and 3"),
         (lambda: small().evaluate(grey()), "call `compile"),
     ],

@@ -1,6 +1,7 @@
 """VAE: variational autoencoder (Kingma, Welling 2014), with the importance-weighted bound (Burda et al. 2016)."""
 
 import zlib
+from functools import partial
 
 import keras
 import numpy as np
@@ -10,6 +11,9 @@ from zoo import distributions, random
 from zoo.checks import check_choice, check_number, check_positive, check_whole
 from zoo.losses.variational import binarize, importance_weighted_bound
 from zoo.training import CodeModel, check_coder, latents_of, minimize
+
+# Examples, and samples of each, that `log_likelihood` takes at a time.
+_ROWS, _SAMPLES = 100, 100
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -142,10 +146,7 @@ class VAE(CodeModel):
         if self.warm_up_steps:
             weight *= tf.minimum(1.0, tf.cast(batch.step, tf.float32) / self.warm_up_steps)
 
-        def objective(examples, noise):
-            return self.objective(examples, noise, weight)
-
-        inputs = self.inputs_of(batch, examples)
+        objective, inputs = partial(self.objective, kl_weight=weight), self.inputs_of(batch, examples)
         terms = minimize(objective, inputs, (self.encoder, self.decoder), self.optimizer, batch)
         return self.track(batch, **terms)
 
@@ -207,9 +208,8 @@ class VAE(CodeModel):
         The same seed gives the same samples, and the first n of a larger draw are those of a draw of n.
         """
         check_positive("num_samples", num_samples)
-        check_whole("seed", seed, low=-(2**63), high=2**63 - 1)
-        keys = np.stack([np.full(num_samples, seed, "int64"), np.arange(num_samples, dtype="int64")], axis=1)
-        return self.decode(self.prior_sample(tf.constant(keys)), batch_size)
+        latents = self.compiled_once("prior_sample", self.prior_sample)(_keys(seed, num_samples))
+        return self.decode(latents, batch_size)
 
     def prior_sample(self, keys):
         """One latent of the prior for each key (rows, 2) of whole numbers: (rows, latent_dim)."""
@@ -233,18 +233,17 @@ class VAE(CodeModel):
         Raises:
             ValueError: If a value lies outside the likelihood's support.
         """
-        examples = np.asarray(examples, "float32")
+        examples = self.checked_rows("elbo", examples, self.example_shape)
         self.check_support(examples)
-        keys = np.stack([np.full(len(examples), seed, "int64"), np.arange(len(examples))], axis=1)
-        noise = latents_of(tf.constant(keys), self.code_dim).numpy()
-        pairs = [(examples[i : i + batch_size], noise[i : i + batch_size]) for i in range(0, len(noise), batch_size)]
-        score = self.compiled_once("score", self.score)
-        parts = [score(tf.constant(rows, tf.float32), tf.constant(numbers)) for rows, numbers in pairs]
+        check_positive("batch_size", batch_size)
+        score, keys = self.compiled_once("score", self.score), _keys(seed, len(examples))
+        starts = range(0, len(examples), batch_size)
+        parts = [score(tf.constant(examples[i : i + batch_size]), keys[i : i + batch_size]) for i in starts]
         return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
 
-    def score(self, examples, noise):
-        """The evidence lower bound and its terms, tensors (batch,), for noise (batch, latent_dim)."""
-        log_likelihood, posterior, latents = self.terms_of(examples, noise[:, None])
+    def score(self, examples, keys):
+        """The evidence lower bound and its terms, tensors (batch,), of noise for keys (batch, 2), whole numbers."""
+        log_likelihood, posterior, latents = self.terms_of(examples, latents_of(keys, self.code_dim)[:, None])
         kl = distributions.kl_divergence(posterior, self._prior, latents)
         return {"elbo": log_likelihood[0] - kl, "reconstruction": log_likelihood[0], "kl_divergence": kl}
 
@@ -266,12 +265,12 @@ class VAE(CodeModel):
             ValueError: If a value lies outside the likelihood's support, or `num_samples` is below 1.
         """
         check_positive("num_samples", num_samples)
-        examples = np.asarray(examples, "float32")
+        examples = self.checked_rows("log_likelihood", examples, self.example_shape)
         self.check_support(examples)
         estimate = self.compiled_once("log_weights", self.summed_weights)
         results = []
         for start in range(0, len(examples), _ROWS):
-            rows = tf.constant(examples[start : start + _ROWS], tf.float32)
+            rows = tf.constant(examples[start : start + _ROWS])
             total, key = tf.fill([len(rows)], -np.inf), zlib.crc32(f"{seed}/{start}".encode()) & 0x7FFFFFFF
             for part, first in enumerate(range(0, num_samples, _SAMPLES)):
                 count = min(_SAMPLES, num_samples - first)
@@ -304,10 +303,12 @@ class VAE(CodeModel):
             return {self.example_name: self.examples_from(self.prior_sample(keys_of(seed)))}
 
         def score(seed, **given):
-            return self.score(*given.values(), latents_of(keys_of(seed), self.code_dim))
+            return self.score(*given.values(), keys_of(seed))
 
         return {**base, "sample": (sample, seeds), "score": (score, {**examples, **seeds})}
 
 
-# Examples and samples of each that `log_likelihood` takes at a time.
-_ROWS, _SAMPLES = 100, 100
+def _keys(seed, count):
+    """A key of random numbers for each of `count` rows, (count, 2)."""
+    check_whole("seed", seed, low=-(2**63), high=2**63 - 1)
+    return tf.stack([tf.fill([count], tf.constant(seed, tf.int64)), tf.range(count, dtype=tf.int64)], axis=1)

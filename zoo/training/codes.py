@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from zoo.checks import check_positive
+from zoo.checks import check_positive, check_whole
 from zoo.training.latents import check_network
 from zoo.training.model import TrainStepModel
 
@@ -59,7 +59,7 @@ class CodeModel(TrainStepModel):
         Returns:
             float32 array (n, num_steps, *example_shape), from the reconstruction of the first to that of the second.
         """
-        check_positive("num_steps", num_steps - 1)
+        check_whole("num_steps", num_steps, low=2)
         begin, end = self.encode(first)[:, None], self.encode(second)[:, None]
         if begin.shape != end.shape:
             raise ValueError(f"As many first as second examples are needed. Received: {len(begin)} and {len(end)}.")
@@ -78,19 +78,28 @@ class CodeModel(TrainStepModel):
             batch_size: Rows at a time.
 
         Raises:
-            ValueError: If the rows have another shape.
+            ValueError: If the rows have another shape, or `batch_size` is no whole number of 1 or more.
+        """
+        rows = self.checked_rows(what, rows, shape)
+        check_positive("batch_size", batch_size)
+        compiled = self.compiled_once(what, function)
+        parts = [compiled(tf.constant(rows[start : start + batch_size])) for start in range(0, len(rows), batch_size)]
+        return np.concatenate([part.numpy() for part in parts]).astype("float32")
+
+    def checked_rows(self, what, rows, shape):
+        """Rows (n, *shape) as a float32 array.
+
+        Raises:
+            ValueError: If they have another shape; the message calls who takes them `what`.
         """
         rows = np.asarray(rows, "float32")
-        check_positive("batch_size", batch_size)
         if rows.shape[1:] != tuple(shape) or not len(rows):
             raise ValueError(
                 f"`{what}` takes rows of shape (batch, {', '.join(map(str, shape))}), at least one. "
                 f"Received: {rows.shape}."
                 + (" This is one row: add an axis, `x[None]`." if rows.shape == tuple(shape) else "")
             )
-        compiled = self.compiled_once(what, function)
-        parts = [compiled(tf.constant(rows[start : start + batch_size])) for start in range(0, len(rows), batch_size)]
-        return np.concatenate([part.numpy() for part in parts]).astype("float32")
+        return rows
 
     def compiled_once(self, name, function):
         """A function of tensors as a graph, the same one at each call with this name."""
