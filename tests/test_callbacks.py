@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from zoo import pictures
-from zoo.callbacks import Checkpoint, Evaluate, History, KeepBest, Progress, SampleGrid, TimeBudget, duration
+from zoo.callbacks import Checkpoint, Countdown, Evaluate, History, KeepBest, Progress, SampleGrid, TimeBudget, duration
 
 
 class Model:
@@ -163,6 +163,18 @@ def test_progress_tells_pace_and_time_left(capsys, monkeypatch):
     assert lines[-1] == "step 10 of 100 (10 %)  2e+03 ms/step  3 min left  loss 0.5"
     assert [line.split()[1] for line in lines] == ["3", "6", "9", "10"]
     assert [duration(seconds) for seconds in (42, 600, 12_000)] == ["42 s", "10 min", "3 h 20 min"]
+
+
+def test_countdown_speaks_every_half_minute(capsys, monkeypatch):
+    now = iter([0, 10, 40, 50, 80])
+    monkeypatch.setattr("zoo.callbacks.clock.time.monotonic", lambda: next(now))
+    countdown = Countdown("log p(x)", 100)
+    for done in (10, 40, 50, 80):
+        countdown(done)
+    assert capsys.readouterr().out.splitlines() == [
+        "log p(x): 40 of 100, 60 s left",
+        "log p(x): 80 of 100, 20 s left",
+    ]
 
 
 def test_time_budget_stops_once_it_is_spent():

@@ -89,6 +89,14 @@ def test_corruption_is_in_the_input_of_training_only(corruption):
     assert logs["val_reconstruction_loss"][0] < 1e-9
 
 
+def test_keras_stops_early_by_a_held_out_loss():
+    model = small()
+    model.compile(keras.optimizers.SGD(0.0))
+    stop = keras.callbacks.EarlyStopping("val_reconstruction_loss", patience=2, mode="min")
+    logs = model.fit(images(), epochs=9, validation_split=0.5, callbacks=[stop], verbose=0).history
+    assert len(logs["val_reconstruction_loss"]) == 3
+
+
 def test_cross_entropy_reconstructs_through_a_sigmoid():
     model = small(reconstruction="cross_entropy")
     found = model.reconstruct(images())

@@ -55,6 +55,11 @@ class TrainStepModel(keras.Model):
         self.built = True
 
     @property
+    def has_held_out_loss(self):
+        """Whether `evaluate` and `validation_data` mean something: a subclass with a `test_step` says so."""
+        return type(self).test_step is not TrainStepModel.test_step
+
+    @property
     def steps_taken(self):
         """Training steps taken so far, as a Python number."""
         return whole_number(self.step)
@@ -233,7 +238,7 @@ class TrainStepModel(keras.Model):
             self.distribute_strategy.num_replicas_in_sync,
             self.examples_of,
             smallest_batch=self.smallest_batch,
-            has_held_out_loss=type(self).test_step is not TrainStepModel.test_step,
+            has_held_out_loss=self.has_held_out_loss,
         )
 
     def fit(self, *args, **kwargs):
@@ -281,7 +286,7 @@ class TrainStepModel(keras.Model):
             ValueError: If the model has no loss on held-out data, or the examples are not what `fit` takes.
         """
         given = inspect.signature(super().evaluate).bind(*args, **kwargs).arguments
-        if type(self).test_step is TrainStepModel.test_step:
+        if not self.has_held_out_loss:
             self.test_step(None)
         # Within `fit`, what is to be evaluated was looked at.
         if self.compiled and not given.get("kwargs"):
