@@ -1,9 +1,13 @@
 """Variational autoencoder on images or points.
 
-python -m recipes.vae --data fashion_mnist --epochs 100
-python -m recipes.vae --data mnist --num-samples 50
-python -m recipes.vae --data cifar10 --networks conv --likelihood discretized_logistic
+python -m recipes.vae --data fashion_mnist --epochs 100 --jit-compile --steps-per-execution 10
+python -m recipes.vae --data mnist --epochs 200 --num-samples 50 --jit-compile
+python -m recipes.vae --data cifar10 --networks conv
 python -m recipes.vae --data digits --latent-dim 2 --likelihood continuous_bernoulli
+
+On one core the first takes 20 minutes, half of them for the log-likelihood, and gives -log p(x) 234.5 nats per test
+image (5,000 importance samples). The second, on 4,500 digits, takes 18 minutes and gives 97.9; with one sample, 99.8 in
+4 minutes. Published for all 60,000 digits: 89.9 for a VAE, 87.1 for 50 samples.
 """
 
 from dataclasses import dataclass
