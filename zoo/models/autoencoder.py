@@ -122,14 +122,14 @@ class Autoencoder(CodeModel):
         if self.sparsity == "kl":
             terms["sparsity"] = (codes,)
         if self.contraction is not None:
-            terms["contraction"] = self.contraction_weight * self.squared_slope(corrupted, codes, directions)
+            terms["contraction"] = self.contraction_weight * self.squared_slope(corrupted, codes, directions, training)
         return terms
 
-    def squared_slope(self, examples, codes, directions):
+    def squared_slope(self, examples, codes, directions, training):
         """|J|^2 of the encoder at each example, or its estimate."""
 
         def encode(examples):
-            return self.encoder(examples, training=True)
+            return self.encoder(examples, training=training)
 
         if self.contraction == "estimate":
             return contraction_estimate(encode, examples, directions)
