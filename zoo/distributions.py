@@ -55,8 +55,8 @@ def full_normal(parameters):
     """Normal distribution with a full covariance.
 
     Args:
-        parameters: (..., dim + dim (dim + 1) / 2): means, then the entries of the covariance's Cholesky factor, row by
-            row in the order of `tfp.math.fill_triangular`; the softplus of the diagonal's is taken.
+        parameters: (..., dim + dim (dim + 1) / 2): means, then the entries of the covariance's Cholesky factor in the
+            order of `tfp.math.fill_triangular`; the softplus of those on the diagonal is taken.
 
     Returns:
         `tfd.MultivariateNormalTriL` over vectors (dim,).
