@@ -51,11 +51,11 @@ def test_importance_weighted_estimate_bounds_the_exact_likelihood_and_tightens_w
     """A linear decoder makes x normal with mean b and covariance W W^T + s^2, which SciPy evaluates."""
     x = digits()[:100]
     model = linear(2)
-    kernel, bias, raw = model.decoder.get_weights()
+    kernel, bias, _ = model.decoder.get_weights()
     # A posterior wider than the prior, whatever x is, so that no weight is large.
     model.encoder.set_weights([np.zeros((64, 4)), np.float32([0, 0, 1, 1])])
-    model.decoder.set_weights([0.3 * kernel, bias, raw])
-    kernel = 0.3 * kernel
+    kernel, raw = 0.3 * kernel, 0.0
+    model.decoder.set_weights([kernel, bias, raw])
     scale = np.log1p(np.exp(raw)) + 1e-3
     covariance = kernel.T.astype("float64") @ kernel + scale**2 * np.eye(64)
     exact = multivariate_normal(bias, covariance).logpdf(x)

@@ -13,13 +13,13 @@ from zoo.networks.dcgan import _levels
 class SharedScale(layers.Layer):
     """Puts one learned number beside each of its inputs: a scale that all values of all examples share.
 
-    (..., channels) becomes (..., 2 channels), as a normal likelihood takes it. The number starts at 0 and is a raw
-    scale, of which the likelihood takes the softplus.
+    (..., channels) becomes (..., 2 channels), as a normal likelihood takes it. The number is a raw scale, of which the
+    likelihood takes the softplus; it starts at -1, a scale of 0.31, since Adam moves one number slowly.
     """
 
     def build(self, input_shape):
         """Makes the number."""
-        self.raw_scale = self.add_weight(shape=(), initializer="zeros", name="raw_scale")
+        self.raw_scale = self.add_weight(shape=(), initializer=keras.initializers.Constant(-1.0), name="raw_scale")
 
     def call(self, inputs):
         """Inputs and scales, one after the other along the last axis."""
