@@ -54,7 +54,7 @@ def test_importance_weighted_estimate_bounds_the_exact_likelihood_and_tightens_w
     kernel, bias, _ = model.decoder.get_weights()
     # A posterior wider than the prior, whatever x is, so that no weight is large.
     model.encoder.set_weights([np.zeros((64, 4)), np.float32([0, 0, 1, 1])])
-    kernel, raw = 0.3 * kernel, 0.0
+    kernel, raw = 0.3 * kernel, np.float32(0)
     model.decoder.set_weights([kernel, bias, raw])
     scale = np.log1p(np.exp(raw)) + 1e-3
     covariance = kernel.T.astype("float64") @ kernel + scale**2 * np.eye(64)
