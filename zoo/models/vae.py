@@ -10,7 +10,7 @@ import tensorflow as tf
 from zoo import distributions, random
 from zoo.checks import check_choice, check_number, check_positive, check_whole
 from zoo.losses.variational import binarize, importance_weighted_bound
-from zoo.training import CodeModel, check_coder, latents_of, minimize
+from zoo.training import CodeModel, check_coder, draw_keys, first_draw_keys, latents_of, minimize
 
 # Examples, and samples of each, that `log_likelihood` takes at a time.
 _ROWS, _SAMPLES = 100, 100
@@ -208,7 +208,7 @@ class VAE(CodeModel):
         The same seed gives the same samples, and the first n of a larger draw are those of a draw of n.
         """
         check_positive("num_samples", num_samples)
-        latents = self.compiled_once("prior_sample", self.prior_sample)(_keys(seed, num_samples))
+        latents = self.compiled_once("prior_sample", self.prior_sample)(draw_keys(seed, num_samples))
         return self.decode(latents, batch_size)
 
     def prior_sample(self, keys):
@@ -235,11 +235,8 @@ class VAE(CodeModel):
         """
         examples = self.checked_rows("elbo", examples, self.example_shape)
         self.check_support(examples)
-        check_positive("batch_size", batch_size)
-        score, keys = self.compiled_once("score", self.score), _keys(seed, len(examples))
-        starts = range(0, len(examples), batch_size)
-        parts = [score(tf.constant(examples[i : i + batch_size]), keys[i : i + batch_size]) for i in starts]
-        return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
+        keys = draw_keys(seed, len(examples))
+        return self.in_batches("elbo", self.score, examples, self.example_shape, batch_size, keys)
 
     def score(self, examples, keys):
         """The evidence lower bound and its terms, tensors (batch,), of noise for keys (batch, 2), whole numbers."""
@@ -296,19 +293,10 @@ class VAE(CodeModel):
         examples = base["encode"][1]
         seeds = {"seed": tf.TensorSpec((None,), tf.int64)}
 
-        def keys_of(seed):
-            return tf.stack([seed, tf.zeros_like(seed)], axis=1)
-
         def sample(seed):
-            return {self.example_name: self.examples_from(self.prior_sample(keys_of(seed)))}
+            return {self.example_name: self.examples_from(self.prior_sample(first_draw_keys(seed)))}
 
         def score(seed, **given):
-            return self.score(*given.values(), keys_of(seed))
+            return self.score(*given.values(), first_draw_keys(seed))
 
         return {**base, "sample": (sample, seeds), "score": (score, {**examples, **seeds})}
-
-
-def _keys(seed, count):
-    """A key of random numbers for each of `count` rows, (count, 2)."""
-    check_whole("seed", seed, low=-(2**63), high=2**63 - 1)
-    return tf.stack([tf.fill([count], tf.constant(seed, tf.int64)), tf.range(count, dtype=tf.int64)], axis=1)

@@ -95,8 +95,10 @@ class LatentVariables(Representation):
         """Black and white images, drawn once, if the model is one of them."""
         if not self.config.binarizes(self.data.shape):
             return examples
+        from zoo.losses.variational import binarize
+
         uniform = np.random.default_rng(0).uniform(size=examples.shape)
-        return np.where(uniform < 0.5 * (examples + 1), 1.0, -1.0).astype("float32")
+        return binarize(examples.astype("float64"), uniform).numpy().astype("float32")
 
     def evaluate(self, model):
         """The negative evidence lower bound of the test split, and its terms, in nats per example."""

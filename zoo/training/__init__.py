@@ -21,6 +21,8 @@ from zoo.training.latents import (
     check_generator,
     check_judge,
     check_no_batch_norm,
+    draw_keys,
+    first_draw_keys,
     latents_of,
     shares,
 )
@@ -49,6 +51,8 @@ __all__ = [
     "check_judge",
     "check_no_batch_norm",
     "distribute",
+    "draw_keys",
+    "first_draw_keys",
     "is_chief",
     "latents_of",
     "lost_workers_named",

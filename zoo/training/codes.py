@@ -67,8 +67,8 @@ class CodeModel(TrainStepModel):
         lines = (1 - share) * begin + share * end
         return self.decode(lines.reshape(-1, self.code_dim)).reshape(len(lines), num_steps, *self.example_shape)
 
-    def in_batches(self, what, function, rows, shape, batch_size):
-        """What a function of tensors makes of many rows, some at a time, as an array.
+    def in_batches(self, what, function, rows, shape, batch_size, *others):
+        """What a function of tensors makes of many rows, some at a time, as an array or a dict of them.
 
         Args:
             what: Name of the method, under which the function is compiled once.
@@ -76,6 +76,7 @@ class CodeModel(TrainStepModel):
             rows: Array (n, *shape).
             shape: Expected shape of one row.
             batch_size: Rows at a time.
+            others: Further arguments of the function, with as many rows.
 
         Raises:
             ValueError: If the rows have another shape, or `batch_size` is no whole number of 1 or more.
@@ -83,8 +84,11 @@ class CodeModel(TrainStepModel):
         rows = self.checked_rows(what, rows, shape)
         check_positive("batch_size", batch_size)
         compiled = self.compiled_once(what, function)
-        parts = [compiled(tf.constant(rows[start : start + batch_size])) for start in range(0, len(rows), batch_size)]
-        return np.concatenate([part.numpy() for part in parts]).astype("float32")
+        parts = [
+            compiled(*(tf.convert_to_tensor(one[start : start + batch_size]) for one in (rows, *others)))
+            for start in range(0, len(rows), batch_size)
+        ]
+        return tf.nest.map_structure(lambda *part: np.concatenate(part).astype("float32"), *parts)
 
     def checked_rows(self, what, rows, shape):
         """Rows (n, *shape) as a float32 array.

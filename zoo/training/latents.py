@@ -207,6 +207,21 @@ def averaged(generator, decay):
     return average
 
 
+def draw_keys(seed, count):
+    """Keys of the first `count` draws of a seed, an int64 tensor (count, 2).
+
+    Raises:
+        ValueError: If the seed is no whole number of 64 bits.
+    """
+    check_whole("seed", seed, low=-(2**63), high=2**63 - 1)
+    return tf.stack([tf.fill([count], tf.constant(seed, tf.int64)), tf.range(count, dtype=tf.int64)], axis=1)
+
+
+def first_draw_keys(seeds):
+    """Keys of the first draw of each of many seeds, from an int64 tensor (rows,) to one (rows, 2)."""
+    return tf.stack([seeds, tf.zeros_like(seeds)], axis=1)
+
+
 def latents_of(keys, latent_dim):
     """One standard normal latent per key, the same at any place in a batch and in any process.
 
@@ -241,10 +256,7 @@ def generate(network, num_samples, seed=0, batch_size=256):
         float32 array (num_samples, *example_shape).
     """
     check_positive("num_samples", num_samples)
-    check_whole("seed", seed, low=-(2**63), high=2**63 - 1)
-    latent_dim = network.input_shape[1]
-    keys = np.stack([np.full(num_samples, seed, "int64"), np.arange(num_samples, dtype="int64")], axis=1)
-    latents = _compiled_latents_of(tf.constant(keys), latent_dim)
+    latents = _compiled_latents_of(draw_keys(seed, num_samples), network.input_shape[1])
     batches = [
         ops.convert_to_numpy(network(latents[start : start + batch_size], training=False)).astype("float32")
         for start in range(0, num_samples, batch_size)
@@ -269,7 +281,7 @@ def signatures(network):
         return {output: tf.cast(network(latents, training=False), tf.float32)}
 
     def from_seeds(seed):
-        return from_latents(latents_of(tf.stack([seed, tf.zeros_like(seed)], axis=1), latent_dim))
+        return from_latents(latents_of(first_draw_keys(seed), latent_dim))
 
     return {
         "serving_default": (from_latents, {"latents": tf.TensorSpec((None, latent_dim), tf.float32)}),
