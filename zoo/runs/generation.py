@@ -1,7 +1,7 @@
 """The task of most recipes: to generate examples like those of a data set."""
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 from zoo import data, pictures
 from zoo.evaluation import Evaluator
@@ -10,7 +10,7 @@ from zoo.runs.config import RunConfig
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationConfig(RunConfig):
-    """Options of every recipe that generates examples like those of a data set."""
+    """Options of every recipe that learns from a data set of examples."""
 
     data: str = "digits"
     """Data: digits, ring, grid, swiss_roll, mnist, fashion_mnist, usps, cifar10, or a folder of images or records."""
@@ -18,6 +18,11 @@ class GenerationConfig(RunConfig):
     """Keep each decoded picture of a folder in memory after its first reading; None if they take a quarter of it."""
     image_size: int | None = None
     """Height and width that images are resized to; None keeps them."""
+
+    def load(self, split):
+        """The `zoo.data.Source` of a split; only what is trained on is kept in memory as `cache` says."""
+        cache = self.cache if split == "train" else False
+        return data.load(self.data, split=split, image_size=self.image_size, cache=cache)
 
 
 class Generation:
@@ -31,13 +36,12 @@ class Generation:
     """
 
     def __init__(self, config):
-        self._load = partial(data.load, config.data, image_size=config.image_size)
-        self.data = self._load(split="train", cache=config.cache)
+        self.config, self.data = config, config.load("train")
 
     @cached_property
     def evaluate(self):
         """Function of the model that returns {metric: number or text}; it reads the test split, on the chief only."""
-        return Evaluator(self.data, self._load(split="test"))
+        return Evaluator(self.data, self.config.load("test"))
 
     def baselines(self, model):
         """What the untrained model and real examples reach."""

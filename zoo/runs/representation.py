@@ -1,10 +1,10 @@
 """The tasks of recipes that learn codes: autoencoders, and models of latent variables."""
 
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 
-from zoo import data, pictures
+from zoo import pictures
 from zoo.evaluation import CodeEvaluator
 
 _LINES, _STEPS, _DIMENSIONS, _MAPPED = 8, 8, 8, 2000
@@ -21,14 +21,12 @@ class Representation:
     """
 
     def __init__(self, config):
-        self.config = config
-        self._load = partial(data.load, config.data, image_size=config.image_size)
-        self.data = self._load(split="train", cache=config.cache)
+        self.config, self.data = config, config.load("train")
 
     @cached_property
     def codes(self):
         """`CodeEvaluator` of the data; it reads the test split, on the chief only."""
-        return CodeEvaluator(self.data, self._load(split="test"), self.prepared)
+        return CodeEvaluator(self.data, self.config.load("test"), self.prepared)
 
     def prepared(self, examples):
         """What the model is given of the test split, and codes are made of."""
