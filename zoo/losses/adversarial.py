@@ -146,3 +146,53 @@ def feature_gradient_penalty(critic, real, fake, features, mix):
     return gradient_penalty(
         lambda between: ops.sum(direction * ops.cast(critic(between), "float32"), axis=-1), real, fake, mix
     )
+
+
+def least_squares_discriminator(real, fake):
+    """What the discriminator of a least-squares GAN minimises: (D(x) - 1)^2 + D(G(z))^2.
+
+    Mao et al. 2017, equation 9 with a = 0 and b = c = 1, without its factor 1/2.
+
+    Args:
+        real: Scores of real examples, (batch, ...).
+        fake: Scores of generated examples, (batch, ...).
+
+    Returns:
+        Tensor of shape (batch,), float32, at least 0; 1/2 where the discriminator cannot tell and says 1/2.
+
+    Example:
+        >>> least_squares_discriminator(ops.full((1, 1), 0.5), ops.full((1, 1), 0.5))  # [0.5]
+    """
+    return _per_example(ops.square(ops.cast(real, "float32") - 1.0)) + _per_example(
+        ops.square(ops.cast(fake, "float32"))
+    )
+
+
+def least_squares_generator(fake):
+    """What the generator of a least-squares GAN minimises: (D(G(z)) - 1)^2.
+
+    Mao et al. 2017, equation 9, without its factor 1/2.
+
+    Args:
+        fake: Scores of generated examples, (batch, ...).
+
+    Returns:
+        Tensor of shape (batch,), float32, at least 0.
+    """
+    return _per_example(ops.square(ops.cast(fake, "float32") - 1.0))
+
+
+def mean_absolute_error(examples, others):
+    """The mean over all values of an example of |x - y|, as CycleGAN compares images (Zhu et al. 2017, equation 2).
+
+    Args:
+        examples: (batch, ...).
+        others: Of the same shape.
+
+    Returns:
+        Tensor of shape (batch,), float32, at least 0.
+
+    Example:
+        >>> mean_absolute_error(ops.zeros((1, 2)), ops.ones((1, 2)))  # [1.0]
+    """
+    return _per_example(ops.abs(ops.cast(examples, "float32") - ops.cast(others, "float32")))

@@ -21,6 +21,7 @@ from zoo.training.latents import (
     check_generator,
     check_judge,
     check_no_batch_norm,
+    check_scores,
     draw_keys,
     first_draw_keys,
     latents_of,
@@ -28,6 +29,8 @@ from zoo.training.latents import (
 )
 from zoo.training.loop import TrainFunction
 from zoo.training.model import TrainStepModel, whole_number
+from zoo.training.pairs import check_pairs, check_translators, only_pairs
+from zoo.training.pool import ImagePool
 from zoo.training.updates import minimize, update_average, update_each
 from zoo.training.workers import (
     distribute,
@@ -40,6 +43,7 @@ from zoo.training.workers import (
 __all__ = [
     "CodeModel",
     "GlobalBatch",
+    "ImagePool",
     "LatentModel",
     "StopOnNonFinite",
     "TrainFunction",
@@ -50,6 +54,9 @@ __all__ = [
     "check_generator",
     "check_judge",
     "check_no_batch_norm",
+    "check_pairs",
+    "check_scores",
+    "check_translators",
     "distribute",
     "draw_keys",
     "first_draw_keys",
@@ -58,6 +65,7 @@ __all__ = [
     "lost_workers_named",
     "minimize",
     "num_workers",
+    "only_pairs",
     "share_weights",
     "shares",
     "update_average",

@@ -55,6 +55,14 @@ class GlobalBatch:
         """Uniform numbers in (0, 1) for these rows; arguments and result as of `normal`."""
         return self._rows(random.uniform, stream, shape, update)
 
+    def shared_uniform(self, stream, shape):
+        """Uniform numbers in (0, 1) of the step, float32 of `shape`, the same on every replica."""
+        return random.uniform(shape, seed=self._key(stream, 0))
+
+    def of_replica(self, points):
+        """This replica's rows (num_rows, ...) of points of all, (size, ...)."""
+        return points if self.num_replicas == 1 else points[self.start : self.start + self.num_rows]
+
     def mean(self, values):
         """This replica's share of the mean over all rows: shares add up to the mean, as Keras adds up gradients.
 
@@ -79,9 +87,13 @@ class GlobalBatch:
         Returns:
             float32 scalar, the same on every replica.
         """
-        return ops.cast(function(*(self._of_all(ops.cast(one, "float32")) for one in points)), "float32")
+        return ops.cast(function(*(self.of_all(ops.cast(one, "float32")) for one in points)), "float32")
 
-    def _of_all(self, points):
+    def of_all(self, points):
+        """Points of the rows of all replicas in order, (size, ...), from this replica's (num_rows, ...).
+
+        Gradients reach this replica's own.
+        """
         if self.num_replicas == 1:
             return points
         everyone = tf.distribute.get_replica_context().all_gather(tf.stop_gradient(points), axis=0)
@@ -89,6 +101,7 @@ class GlobalBatch:
         return tf.concat([everyone[: self.start], points, everyone[end:]], axis=0)
 
     def _rows(self, draw, stream, shape, update):
-        key = zlib.crc32(f"{self.seed}/{stream}/{update}".encode()) & 0x7FFFFFFF
-        numbers = draw((self.size, *shape), seed=tf.stack([key, self.step]))
-        return numbers if self.num_replicas == 1 else numbers[self.start : self.start + self.num_rows]
+        return self.of_replica(draw((self.size, *shape), seed=self._key(stream, update)))
+
+    def _key(self, stream, update):
+        return tf.stack([zlib.crc32(f"{self.seed}/{stream}/{update}".encode()) & 0x7FFFFFFF, self.step])

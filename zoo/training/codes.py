@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from zoo.checks import check_positive, check_whole
+from zoo.checks import check_whole
 from zoo.training.latents import check_network
 from zoo.training.model import TrainStepModel
 
@@ -66,49 +66,6 @@ class CodeModel(TrainStepModel):
         share = np.linspace(0.0, 1.0, num_steps, dtype="float32")[:, None]
         lines = (1 - share) * begin + share * end
         return self.decode(lines.reshape(-1, self.code_dim)).reshape(len(lines), num_steps, *self.example_shape)
-
-    def in_batches(self, what, function, rows, shape, batch_size, *others):
-        """What a function of tensors makes of many rows, some at a time, as an array or a dict of them.
-
-        Args:
-            what: Name of the method, under which the function is compiled once.
-            function: Function of (batch, *shape) that returns (batch, ...).
-            rows: Array (n, *shape).
-            shape: Expected shape of one row.
-            batch_size: Rows at a time.
-            others: Further arguments of the function, with as many rows.
-
-        Raises:
-            ValueError: If the rows have another shape, or `batch_size` is no whole number of 1 or more.
-        """
-        rows = self.checked_rows(what, rows, shape)
-        check_positive("batch_size", batch_size)
-        compiled = self.compiled_once(what, function)
-        parts = [
-            compiled(*(tf.convert_to_tensor(one[start : start + batch_size]) for one in (rows, *others)))
-            for start in range(0, len(rows), batch_size)
-        ]
-        return tf.nest.map_structure(lambda *part: np.concatenate(part).astype("float32"), *parts)
-
-    def checked_rows(self, what, rows, shape):
-        """Rows (n, *shape) as a float32 array.
-
-        Raises:
-            ValueError: If they have another shape; the message calls who takes them `what`.
-        """
-        rows = np.asarray(rows, "float32")
-        if rows.shape[1:] != tuple(shape) or not len(rows):
-            raise ValueError(
-                f"`{what}` takes rows of shape (batch, {', '.join(map(str, shape))}), at least one. "
-                f"Received: {rows.shape}."
-                + (" This is one row: add an axis, `x[None]`." if rows.shape == tuple(shape) else "")
-            )
-        return rows
-
-    def compiled_once(self, name, function):
-        """A function of tensors as a graph, the same one at each call with this name."""
-        compiled = self.__dict__.setdefault("_compiled", {})
-        return compiled.setdefault(name, tf.function(function, reduce_retracing=True))
 
     def signatures(self):
         """What is served: `encode`, `decode`, and `reconstruct`, which is `serving_default` too."""

@@ -79,7 +79,7 @@ def check_fit(given, shape, replicas, examples_of=only_examples, *, smallest_bat
     if first is None:
         return None
     examples = np.asarray(examples_of(first))
-    is_array = hasattr(x, "shape")
+    is_array = first is x
     check_examples(examples, shape, are_all=is_array)
     rows = min(len(examples), given.get("batch_size") or 32) if is_array else len(examples)
     check_replicas(rows, replicas)

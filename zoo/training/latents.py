@@ -102,6 +102,19 @@ def check_judge(name, judge, generator):
         ValueError: If the shapes do not fit, or a network has no fixed shapes yet.
     """
     _check_pair(name, judge, generator)
+    check_scores(name, judge)
+
+
+def check_scores(name, judge):
+    """Checks that a discriminator or critic ends in a score for each example, or for each of its patches.
+
+    Args:
+        name: What messages call it, such as "critic".
+        judge: Built `keras.Model` from examples to scores.
+
+    Raises:
+        ValueError: If it ends in something else, or in a probability.
+    """
     if judge.output_shape[-1] != 1:
         raise ValueError(
             f"The {name} must end in one value per example (or per patch): shape (batch, ..., 1). "

@@ -4,6 +4,7 @@ import inspect
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from zoo.checks import check_choice, check_positive, check_whole
@@ -297,6 +298,49 @@ class TrainStepModel(keras.Model):
         """Refused, if a subclass has none: `fit` lowers no loss that means something on held-out data."""
         raise ValueError(f"{type(self).__name__} has {NO_HELD_OUT_LOSS}")
 
+    def in_batches(self, what, function, rows, shape, batch_size, *others):
+        """What a function of tensors makes of many rows, some at a time, as an array or a dict of them.
+
+        Args:
+            what: Name of the method, under which the function is compiled once.
+            function: Function of (batch, *shape) that returns (batch, ...).
+            rows: Array (n, *shape).
+            shape: Expected shape of one row; None for a size that is open.
+            batch_size: Rows at a time.
+            others: Further arguments of the function, with as many rows.
+
+        Raises:
+            ValueError: If the rows have another shape, or `batch_size` is no whole number of 1 or more.
+        """
+        rows = self.checked_rows(what, rows, shape)
+        check_positive("batch_size", batch_size)
+        compiled = self.compiled_once(what, function)
+        parts = [
+            compiled(*(tf.convert_to_tensor(one[start : start + batch_size]) for one in (rows, *others)))
+            for start in range(0, len(rows), batch_size)
+        ]
+        return tf.nest.map_structure(lambda *part: np.concatenate(part).astype("float32"), *parts)
+
+    def checked_rows(self, what, rows, shape):
+        """Rows (n, *shape) as a float32 array.
+
+        Raises:
+            ValueError: If they have another shape; the message calls who takes them `what`.
+        """
+        rows = np.asarray(rows, "float32")
+        if not _fits(rows.shape[1:], shape) or not len(rows):
+            raise ValueError(
+                f"`{what}` takes rows of shape (batch, {', '.join(map(str, shape))}), at least one. "
+                f"Received: {rows.shape}."
+                + (" This is one row: add an axis, `x[None]`." if _fits(rows.shape, shape) else "")
+            )
+        return rows
+
+    def compiled_once(self, name, function):
+        """A function of tensors as a graph, the same one at each call with this name."""
+        compiled = self.__dict__.setdefault("_compiled", {})
+        return compiled.setdefault(name, tf.function(function, reduce_retracing=True))
+
     def save(self, filepath, overwrite=True, **kwargs):
         """`keras.Model.save`, in the format that keeps the slots of several optimizers."""
         if not str(filepath).endswith(".keras"):
@@ -315,6 +359,12 @@ class TrainStepModel(keras.Model):
         from zoo.serving.publishing import saved_model
 
         saved_model.write(self.signatures(), filepath, track=[self])
+
+
+def _fits(received, expected):
+    return len(received) == len(expected) and all(
+        wanted in (size, None) for size, wanted in zip(received, expected, strict=True)
+    )
 
 
 def whole_number(variable):

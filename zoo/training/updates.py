@@ -9,7 +9,7 @@ from keras import ops
 from zoo.training.optimizers import trainable_variables
 
 
-def minimize(objective, inputs, networks, optimizer, batch, joint=None):
+def minimize(objective, inputs, networks, optimizer, batch, joint=None, keep=()):
     """One update of `networks` that lowers the sum of the terms of `objective`, over the rows of all replicas.
 
     The gradient is the sum over micro-batches, one after the other, if the model was compiled with
@@ -23,12 +23,15 @@ def minimize(objective, inputs, networks, optimizer, batch, joint=None):
         networks: `keras.Model` whose `trainable_variables` move, or a tuple of several; no others are watched.
         optimizer: Built Keras optimizer; scales the loss if it is a `LossScaleOptimizer`.
         batch: `GlobalBatch` over which the terms are averaged.
+        keep: Names of what the objective returns besides terms, tensors (rows, ...) that later updates of the step
+            take up, such as generated examples; they come in float32, without gradients.
         joint: {name: function} of the terms that all rows of the batch make together, such as the distance between
             two sets of points. The function takes the term's points, of the rows of all replicas in order and in
             float32, and returns a scalar, float32.
 
     Returns:
-        {name: mean of the term over this replica's rows, or the joint value, float32 scalar}.
+        {name: mean of the term over this replica's rows, or the joint value, float32 scalar}, and what is to be kept,
+        as it was before the update.
 
     Raises:
         ValueError: If no term depends on the networks.
@@ -42,10 +45,11 @@ def minimize(objective, inputs, networks, optimizer, batch, joint=None):
         objective, inputs, apart = _apart(objective, inputs, joint, batch)
         joint = {}
 
-    def gradients_of(*inputs):
+    def gradients_of(index, *inputs):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
             terms = objective(*inputs)
+            kept = {name: _placed(terms.pop(name), index, batch) for name in keep}
             together = {name: batch.joint(function, terms.pop(name)) for name, function in joint.items()}
             loss = scale * (sum(together.values()) + sum(batch.mean(rows) for rows in terms.values()))
         gradients = tape.gradient(loss, values)
@@ -56,13 +60,14 @@ def minimize(objective, inputs, networks, optimizer, batch, joint=None):
                 "should train. Check that the network passed in is connected from its input to its output."
             )
         sums = {name: ops.sum(ops.cast(rows, "float32")) for name, rows in terms.items()}
-        return [gradient for gradient in gradients if gradient is not None], sums, together
+        return [gradient for gradient in gradients if gradient is not None], sums, together, kept
 
-    gradients, sums, together = _computed(gradients_of, batch)(*inputs)
+    gradients, sums, together, kept = _computed(gradients_of, batch)(tf.range(batch.num_rows), *inputs)
     moved = [variable for variable, used in zip(variables, connected, strict=True) if used]
     optimizer.apply(_agreed(gradients, optimizer, batch), moved)
     rows = ops.cast(batch.num_rows, "float32")
-    return {**{name: tf.math.divide_no_nan(total, rows) for name, total in sums.items()}, **together, **apart}
+    means = {name: tf.math.divide_no_nan(total, rows) for name, total in sums.items()}
+    return {**means, **together, **apart, **kept}
 
 
 def _apart(objective, inputs, joint, batch):
