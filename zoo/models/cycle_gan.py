@@ -233,8 +233,11 @@ class CycleGAN(TrainStepModel):
         requests = []
         for direction, network in self.translators.items():
             shape = (*self.example_shape[:2], network.input_shape[-1])
-            files = np.array([encode(tf.fill(shape, level)).numpy() for level in (-0.5, 0.5)], dtype=object)
-            requests.append((direction, {"images": np.zeros((2, *shape), "float32")}))
+            # Not of one colour, which instance normalisation would turn into magnified rounding errors.
+            images = np.stack([np.linspace(*ends, np.prod(shape), dtype="float32") for ends in ((-1, 1), (1, -0.5))])
+            images = images.reshape(2, *shape)
+            files = np.array([encode(image).numpy() for image in images], dtype=object)
+            requests.append((direction, {"images": images}))
             requests.append((f"{direction}_encoded", {"image_bytes": files}))
         return [("serving_default", requests[0][1]), *requests]
 
