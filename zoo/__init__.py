@@ -1,6 +1,6 @@
 """Zoo: generative, optimal-transport and vision models as Keras classes that train, resume and serve.
 
-Its names are the public classes and functions of the files in models/ and networks/. Each is loaded when it is first
+Its names are the public classes and functions of schedules.py and the files in models/ and networks/. Each is loaded when it is first
 used, so `import zoo` costs nothing and brings no TensorFlow.
 
     from zoo import WGANGP, dcgan_critic, dcgan_generator
@@ -20,11 +20,11 @@ def _homes():
     import re
     from pathlib import Path
 
-    homes = {}
-    for room in ("models", "networks"):
-        for path in sorted((Path(__file__).parent / room).glob("*.py")):
-            for name in re.findall(r"^(?:class|def) ([A-Za-z]\w*)", path.read_text(encoding="utf-8"), re.MULTILINE):
-                homes[name] = f"zoo.{room}.{path.stem}"
+    folder, homes = Path(__file__).parent, {}
+    for path in (folder / "schedules.py", *sorted(folder.glob("models/*.py")), *sorted(folder.glob("networks/*.py"))):
+        module = ".".join(["zoo", *path.relative_to(folder).with_suffix("").parts])
+        for name in re.findall(r"^(?:class|def) ([A-Za-z]\w*)", path.read_text(encoding="utf-8"), re.MULTILINE):
+            homes[name] = module
     return homes
 
 

@@ -14,6 +14,7 @@ from zoo import (
     WGAN,
     WGANGP,
     Autoencoder,
+    CycleGAN,
     SinkhornGAN,
     dcgan_critic,
     dcgan_generator,
@@ -21,6 +22,8 @@ from zoo import (
     mlp_decoder,
     mlp_encoder,
     mlp_generator,
+    patch_discriminator,
+    resnet_generator,
 )
 
 # Replicas get four and three of them.
@@ -37,6 +40,7 @@ class Row:
         trains: For each optimizer the networks that it moves and the terms whose sum it lowers.
         large: Options of `build` for a model of realistic size, which benchmarks/scale.py trains.
         learning_rate: Of SGD; small where a loss is so steep that rounding would grow from step to step.
+        domains: Sets of examples that the model learns from.
     """
 
     build: callable
@@ -44,9 +48,16 @@ class Row:
     trains: dict
     large: dict
     learning_rate: float = 0.05
+    domains: int = 1
 
-    def examples(self, count, seed=0):
-        return examples_of(self.shape, count, seed)
+    def examples(self, count, seed=0, shape=None):
+        """Arguments of `fit`: one array, or with two domains a pair of them."""
+        sets = [examples_of(shape or self.shape, count, seed + domain) for domain in range(self.domains)]
+        return sets[0] if self.domains == 1 else tuple(sets)
+
+    def change(self, examples, change):
+        """Examples of which the last set is changed."""
+        return change(examples) if self.domains == 1 else (*examples[:-1], change(examples[-1]))
 
 
 def examples_of(shape, count, seed=0):
@@ -70,6 +81,12 @@ def _coder(model, side=8, hidden=(16,), code_dim=4, num_outputs=4, output_activa
     shape = (side, side, 1)
     encoder = mlp_encoder(shape, num_outputs, hidden, "tanh", output_activation)
     return model(encoder, mlp_decoder(shape, code_dim, hidden, "tanh"), **options)
+
+
+def _translator(side=16, filters=4, num_blocks=1, **options):
+    shape = (side, side, 1)
+    generators = [resnet_generator(shape, filters, num_blocks) for _ in range(2)]
+    return CycleGAN(*generators, *(patch_discriminator(shape, filters) for _ in range(2)), **options)
 
 
 def _adversaries(judge, *penalties):
@@ -133,6 +150,23 @@ ROWS = {
         LARGE_POINTS,
         learning_rate=0.005,
     ),
+    "cycle_gan": Row(
+        partial(_translator, pool_size=5, generator_ema=0.9),
+        (16, 16, 1),
+        {
+            "generator_optimizer": (
+                ("generator_xy", "generator_yx"),
+                ("adversarial_xy", "adversarial_yx", "cycle_x", "cycle_y"),
+            ),
+            "discriminator_optimizer": (
+                ("discriminator_x", "discriminator_y"),
+                ("discriminator_x_loss", "discriminator_y_loss"),
+            ),
+        },
+        {"side": 32, "filters": 16, "num_blocks": 3},
+        learning_rate=0.0001,
+        domains=2,
+    ),
     "autoencoder": Row(
         partial(
             _coder,
@@ -163,8 +197,12 @@ def weights(network):
 
 
 def output(model):
-    """What the model makes of a fixed input: samples, or the examples of two codes."""
-    return model.generate(2, seed=0) if hasattr(model, "generate") else model.decode(np.eye(2, model.code_dim))
+    """What the model makes of a fixed input: samples, translations, or the examples of two codes."""
+    if hasattr(model, "generate"):
+        return model.generate(2, seed=0)
+    if hasattr(model, "translate"):
+        return model.translate(examples_of(model.example_shape, 2))
+    return model.decode(np.eye(2, model.code_dim))
 
 
 def largest_difference(one, other):
@@ -178,7 +216,8 @@ def compile_sgd(model, learning_rate, **execution):
 
 
 def fit(model, examples, epochs=2, batch_size=8, **options):
-    return model.fit(examples, batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0, **options)
+    examples = examples if isinstance(examples, tuple) else (examples,)
+    return model.fit(*examples, batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0, **options)
 
 
 @functools.cache

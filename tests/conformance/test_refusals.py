@@ -12,23 +12,30 @@ def test_bad_examples_are_refused_with_advice(row):
     with pytest.raises(ValueError, match="call `compile"):
         fit(model, good)
     model.compile()
-    with pytest.raises(ValueError, match=r"Expected shape \(batch, .*Received: \(4, 3\)"):
-        fit(model, np.zeros((4, 3), "float32"))
-    bad = good.copy()
-    bad[1] = np.nan
-    with pytest.raises(ValueError, match="NaN or infinite"):
-        fit(model, bad)
-    with pytest.raises(ValueError, match="floating point"):
-        fit(model, (good * 0).astype("uint8"))
-    with pytest.raises(ValueError, match="examples alone"):
-        fit(model, good, y=np.zeros(4))
+
+    def refused(change, message):
+        with pytest.raises(ValueError, match=message):
+            fit(model, row.change(good, change))
+
+    def spoil(examples):
+        examples = examples.copy()
+        examples[1] = np.nan
+        return examples
+
+    refused(lambda x: np.zeros((4, 3), "float32"), r"Expected shape \(batch, .*Received: \(4, 3\)")
+    refused(spoil, "NaN or infinite")
+    refused(lambda x: (x * 0).astype("uint8"), "floating point")
+    refused(lambda x: x[:0], "There are no|as many of `x` as of `y`")
+    if row.domains == 1:
+        with pytest.raises(ValueError, match="examples alone"):
+            fit(model, good, y=np.zeros(4))
+    else:
+        with pytest.raises(ValueError, match="learns from two sets of images.*Received: 1 of them"):
+            fit(model, good[0])
     if len(row.shape) == 3:
-        with pytest.raises(ValueError, match=r"must lie in \[-1, 1\].*Received: min=.*max=.*Divide by 127.5"):
-            fit(model, (good + 1) * 127.5)
-        with pytest.raises(ValueError, match="channels"):
-            fit(model, np.repeat(good, 3, axis=-1))
-        with pytest.raises(ValueError, match="missing axis"):
-            fit(model, good[..., 0])
+        refused(lambda x: (x + 1) * 127.5, r"must lie in \[-1, 1\].*Received: min=.*max=.*Divide by 127.5")
+        refused(lambda x: np.repeat(x, 3, axis=-1), "channels")
+        refused(lambda x: x[..., 0], "missing axis")
 
 
 def test_a_batch_smaller_than_the_replicas_is_refused(row, two_replicas):

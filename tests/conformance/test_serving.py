@@ -6,20 +6,28 @@ import tensorflow as tf
 
 from tests.conformance.rows import ROWS, fit
 from tests.serving.servers import Server
+from zoo.encoded import encode
 from zoo.serving import publish, run_native
 from zoo.serving.checking import conformance
+from zoo.serving.checking.compare import difference
 from zoo.serving.checking.protocol import check_server
 
-GENERATIVE = [name for name in ROWS if name != "autoencoder"]
+GENERATIVE = [name for name in ROWS if name not in ("autoencoder", "cycle_gan")]
 
 
-def inputs_of(specs):
-    """Three rows that fit the inputs of a signature: whole numbers of which two are equal, standard normal numbers."""
+def inputs_of(row, specs):
+    """Three rows that fit the inputs of a signature: seeds of which two are equal, files, standard normal numbers."""
     rng = np.random.default_rng(1)
-    return {
-        name: np.array([5, 3, 5]) if spec.dtype.is_integer else rng.normal(size=(3, *spec.shape[1:])).astype("float32")
-        for name, spec in specs.items()
-    }
+
+    def rows(spec):
+        if spec.dtype.is_integer:
+            return np.array([5, 3, 5])
+        if spec.dtype == tf.string:
+            return np.array([encode(image).numpy() for image in row.examples(3)[0]], dtype=object)
+        shape = [size or side for size, side in zip(spec.shape[1:], row.shape, strict=True)]
+        return rng.normal(size=(3, *shape)).astype("float32")
+
+    return {name: rows(spec) for name, spec in specs.items()}
 
 
 def test_export_equals_memory_in_a_loader_without_python(row, tmp_path):
@@ -30,13 +38,13 @@ def test_export_equals_memory_in_a_loader_without_python(row, tmp_path):
     assert conformance.check(tmp_path / "1") == []
     served = {}
     for name, (function, specs) in model.signatures().items():
-        inputs = inputs_of(specs)
+        inputs = inputs_of(row, specs)
         expected = function(**{key: tf.constant(array) for key, array in inputs.items()})
         served[name] = run_native(tmp_path / "1", name, inputs)
         assert served[name].keys() == expected.keys()
         for key, array in served[name].items():
-            np.testing.assert_allclose(array, expected[key], atol=1e-6)
-    (given,) = inputs_of(model.signatures()["serving_default"][1]).values()
+            assert difference(np.asarray(expected[key]), array, 1e-6) is None
+    (given,) = inputs_of(row, model.signatures()["serving_default"][1]).values()
     (found,) = served["serving_default"].values()
     np.testing.assert_allclose(found, model.predict(given, verbose=0), atol=1e-6)
     if hasattr(model, "generate"):

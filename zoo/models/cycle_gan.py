@@ -184,7 +184,7 @@ class CycleGAN(TrainStepModel):
 
     def call(self, images, training=False):
         """Images of X as images of Y."""
-        return translated(self.translator_xy, images)
+        return _translated(self.translator_xy, images)
 
     def translate(self, images, direction="x_to_y", batch_size=16):
         """Images of one domain as images of the other.
@@ -205,7 +205,7 @@ class CycleGAN(TrainStepModel):
         network = self.translators[direction]
 
         def translate(images):
-            return translated(network, images)
+            return _translated(network, images)
 
         return self.in_batches(f"translate {direction}", translate, images, network.input_shape[1:], batch_size)
 
@@ -242,7 +242,7 @@ class CycleGAN(TrainStepModel):
         return [("serving_default", requests[0][1]), *requests]
 
 
-def translated(network, images):
+def _translated(network, images):
     """What a network makes of images (batch, height, width, channels), whose sizes need not be multiples of 4."""
     height, width = tf.shape(images)[1], tf.shape(images)[2]
     if None in network.input_shape[1:3]:
@@ -252,12 +252,12 @@ def translated(network, images):
 
 
 def _from_images(network, images):
-    return {"images": translated(network, images)}
+    return {"images": _translated(network, images)}
 
 
 def _from_files(network, image_bytes):
     def translate(file):
-        return encode(translated(network, decode(file, network.input_shape[-1])[None])[0])
+        return encode(_translated(network, decode(file, network.input_shape[-1])[None])[0])
 
     # One by one, since the sizes differ.
     return {"image_bytes": tf.map_fn(translate, image_bytes, fn_output_signature=tf.string)}

@@ -5,7 +5,8 @@ from keras import layers, ops
 
 from zoo.checks import are_whole, check_positive
 
-_MULTIPLE, _LEAST = 4, 8
+# Below, instance normalisation would divide by the spread of four pixels, which may be next to nothing.
+_MULTIPLE, _LEAST = 4, 16
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -50,7 +51,7 @@ def resnet_generator(image_shape, filters=64, num_blocks=None, out_channels=None
 
     Args:
         image_shape: (height, width, channels) of the images to train on; height and width are multiples of 4, at least
-            8. It decides the number of blocks; the network itself takes images of any such size.
+            16. It decides the number of blocks; the network itself takes images of any such size.
         filters: Channels of the first convolution.
         num_blocks: Residual blocks; None for the paper's 9 from 256 pixels on, and 6 below.
         out_channels: Channels of the images made; None for as many as are given.
@@ -95,7 +96,7 @@ def patch_discriminator(image_shape, filters=64, num_levels=None):
     make 34 x 34, one 16 x 16.
 
     Args:
-        image_shape: (height, width, channels); height and width are multiples of 4, at least 8.
+        image_shape: (height, width, channels); height and width are multiples of 4, at least 16.
         filters: Channels of the first convolution, doubled at each level up to eightfold.
         num_levels: How often height and width are halved; None for the largest patch that is no larger than the image,
             the paper's 3 at most.

@@ -358,7 +358,8 @@ class TrainStepModel(keras.Model):
         """
         from zoo.serving.publishing import saved_model
 
-        saved_model.write(self.signatures(), filepath, track=[self])
+        warmup = self.warmup() if hasattr(self, "warmup") else ()
+        saved_model.write(self.signatures(), filepath, track=[self], warmup=warmup)
 
 
 def _fits(received, expected):

@@ -149,7 +149,9 @@ def _accumulate(function, *inputs, num_parts, num_rows):
         return start + size, tf.nest.map_structure(tf.add, total, result(start, size))
 
     if tf.is_tensor(rest):
-        total = tf.cond(rest > 0, lambda: result(0, rest), zeros)
+        # At least one row also where none is left and the branch is not taken: XLA compiles it, and not every operation
+        # can do without rows.
+        total = tf.cond(rest > 0, lambda: result(0, ops.maximum(rest, 1)), zeros)
     else:
         total = result(0, rest) if rest else zeros()
     return tf.while_loop(lambda start, _: start < num_rows, body, (rest, total), parallel_iterations=1)[1]

@@ -23,7 +23,7 @@ from zoo.serving.publishing.card import check_card, fill_card
 from zoo.serving.publishing.tracing import describe, trace
 
 
-def write(signatures, path, *, track):
+def write(signatures, path, *, track, warmup=()):
     """Write a SavedModel from functions, completely or not at all.
 
     Only what the functions use is saved: their variables, not optimizers or networks that training alone needs.
@@ -33,6 +33,7 @@ def write(signatures, path, *, track):
             tensors by keyword and returns a dict of named tensors. Dimension 0 of each is the batch: None.
         path: Folder to make, such as `exports/wgan_gp/1`.
         track: List of the Keras models, layers, lookup tables or other trackables that the functions use.
+        warmup: List of `(signature, {input name: array})` to run before the version takes traffic, batch first.
 
     Returns:
         `path` as a `pathlib.Path`.
@@ -55,8 +56,12 @@ def write(signatures, path, *, track):
     if path.exists():
         raise already_exists(path)
     functions = trace(signatures)
+    requests = warming.complete(warmup, _described(functions)) if warmup else []
     with partial_folder(path.parent, path.name) as folder:
         _save(functions, folder, track)
+        if requests:
+            # Under the name that it has where TF Serving looks: <name>/<version>.
+            warming.write_warmup(folder, path.absolute().parent.name, requests)
         rename(folder, path)
     return path
 
@@ -99,7 +104,7 @@ def publish(model, base, name, *, card, warmup=None, tolerance=TOLERANCE):
     functions = trace(signatures := model.signatures())
     if warmup is None:
         warmup = model.warmup() if hasattr(model, "warmup") else []
-    requests = warming.complete(warmup, {key: describe(function) for key, function in functions.items()})
+    requests = warming.complete(warmup, _described(functions))
     parent = Path(base) / name
     with partial_folder(parent, "next") as folder:
         try:
@@ -111,6 +116,10 @@ def publish(model, base, name, *, card, warmup=None, tolerance=TOLERANCE):
             raise _disk_error(folder, error) from None
     write_config(base)
     return version
+
+
+def _described(functions):
+    return {name: describe(function) for name, function in functions.items()}
 
 
 def _save(functions, folder, track):
