@@ -1,7 +1,7 @@
 """Zoo: generative, optimal-transport and vision models as Keras classes that train, resume and serve.
 
-Its names are the public classes and functions of schedules.py and the files in models/ and networks/. Each is loaded when it is first
-used, so `import zoo` costs nothing and brings no TensorFlow.
+Its names are the public classes and functions of schedules.py and of the files in models/ and networks/. Each is
+loaded when it is first used, so `import zoo` costs nothing and brings no TensorFlow.
 
     from zoo import WGANGP, dcgan_critic, dcgan_generator
 """

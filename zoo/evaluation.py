@@ -11,6 +11,8 @@ WASSERSTEIN_SAMPLES = 1000
 IMAGE_SAMPLES = 5000
 CLASSIFIER_EXAMPLES = 60_000
 CODED_EXAMPLES = 10_000
+TRANSLATED_EXAMPLES = 2000
+DIRECTIONS = ("x_to_y", "y_to_x")
 
 
 class Evaluator:
@@ -30,7 +32,7 @@ class Evaluator:
 
     def __init__(self, train, test, cache_dir=None):
         self.train, self.test = train, test
-        self.cache_dir = Path(cache_dir or os.environ.get("ZOO_CACHE_DIR") or "~/.cache/zoo").expanduser()
+        self.cache_dir = cache_dir
         self._extractor = None
 
     @property
@@ -86,12 +88,7 @@ class Evaluator:
     def extractor(self):
         """The classifier whose features are compared, trained on first use."""
         if self._extractor is None:
-            from zoo.metrics import classifier_features
-
-            # A sample stands for a set that may not fit into memory.
-            images, labels = self.train.labelled(CLASSIFIER_EXAMPLES if self.train.size > CLASSIFIER_EXAMPLES else None)
-            name = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(self.train.name).name)
-            self._extractor = classifier_features(images, labels, name=name, cache_dir=self.cache_dir)
+            self._extractor = classifier_of(self.train, self.cache_dir)
         return self._extractor
 
     def _halves(self):
@@ -145,3 +142,75 @@ class CodeEvaluator:
         left = test_flat - pca.inverse_transform(pca.transform(test_flat))
         accuracy = self.of_codes(lambda examples: pca.transform(examples.reshape(len(examples), -1)))
         return {**accuracy, "squared_error": float(np.square(left).sum(1).mean())}
+
+
+class TranslationEvaluator:
+    """What translations of held-out images between two domains X and Y are worth.
+
+    Cycle error: the mean of |F(G(x)) - x|, and of |G(F(y)) - y|, over values in [-1, 1]. Where both domains have the
+    same classes: the share of translated images that a classifier gets right which was trained on real images of the
+    target domain, beside the same for images as they are, and for real images of the target domain.
+
+    Args:
+        train: `zoo.data.Pair` that the model learns from.
+        test: `zoo.data.Pair` of held-out images, of which at most 2,000 a side are looked at, in a random order.
+        cache_dir: Where the classifiers are kept; None for $ZOO_CACHE_DIR, or else ~/.cache/zoo.
+    """
+
+    def __init__(self, train, test, cache_dir=None):
+        self.sides, self.cache_dir = (train.x, train.y), cache_dir
+        self.names = tuple(side.name for side in self.sides)
+        counts = [min(side.size, TRANSLATED_EXAMPLES) for side in (test.x, test.y)]
+        self.images = tuple(side.examples(count) for side, count in zip((test.x, test.y), counts, strict=True))
+        self.labels, self._classifiers = None, None
+        if train.x.is_labelled and train.y.is_labelled and train.x.num_classes == train.y.num_classes:
+            self.labels = tuple(side.labelled(count)[1] for side, count in zip((test.x, test.y), counts, strict=True))
+
+    def __call__(self, model):
+        """Metrics of `model.translate`, {name: number}."""
+        translations, errors = [], []
+        for images, there, back in zip(self.images, DIRECTIONS, DIRECTIONS[::-1], strict=True):
+            translations.append(model.translate(images, there))
+            errors.append(float(np.abs(model.translate(translations[-1], back) - images).mean()))
+        errors = {"cycle_error": sum(errors) / 2, "cycle_error_x": errors[0], "cycle_error_y": errors[1]}
+        return {**errors, **self.accuracies(*translations)}
+
+    def accuracies(self, of_x, of_y):
+        """{"accuracy_x_to_y", "accuracy_y_to_x"} of what stands for X in Y, and for Y in X; empty without classes."""
+        if self.labels is None:
+            return {}
+        judges = self.classifiers()[::-1]
+        rights = [_right(*one) for one in zip(judges, (of_x, of_y), self.labels, strict=True)]
+        return {f"accuracy_{direction}": right for direction, right in zip(DIRECTIONS, rights, strict=True)}
+
+    def untranslated(self):
+        """The accuracies of images as they are."""
+        return self.accuracies(*self.images)
+
+    def real(self):
+        """The accuracies that real images of the target domains reach."""
+        if self.labels is None:
+            return {}
+        rights = [_right(*one) for one in zip(self.classifiers(), self.images, self.labels, strict=True)]
+        return {f"accuracy_{direction}": right for direction, right in zip(DIRECTIONS, rights[::-1], strict=True)}
+
+    def classifiers(self):
+        """Those of X and of Y, trained on first use."""
+        if self._classifiers is None:
+            self._classifiers = [classifier_of(side, self.cache_dir) for side in self.sides]
+        return self._classifiers
+
+
+def classifier_of(source, cache_dir=None):
+    """The small classifier of a labelled `zoo.data.Source`, a function from images to features and logits."""
+    from zoo.metrics import classifier_features
+
+    cache_dir = Path(cache_dir or os.environ.get("ZOO_CACHE_DIR") or "~/.cache/zoo").expanduser()
+    # A sample stands for a set that may not fit into memory.
+    images, labels = source.labelled(CLASSIFIER_EXAMPLES if source.size > CLASSIFIER_EXAMPLES else None)
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(source.name).name)
+    return classifier_features(images, labels, name=name, cache_dir=cache_dir)
+
+
+def _right(classifier, images, labels):
+    return float((classifier(images)[1].argmax(1) == labels).mean())

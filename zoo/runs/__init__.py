@@ -11,6 +11,7 @@ from zoo.runs.config import RunConfig, execution, main, start
 from zoo.runs.generation import Generation, GenerationConfig, report
 from zoo.runs.representation import LatentVariables, Representation
 from zoo.runs.running import run
+from zoo.runs.translation import Translation, TranslationConfig
 
 __all__ = [
     "Generation",
@@ -18,6 +19,8 @@ __all__ = [
     "LatentVariables",
     "Representation",
     "RunConfig",
+    "Translation",
+    "TranslationConfig",
     "execution",
     "main",
     "report",

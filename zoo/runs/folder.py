@@ -77,7 +77,8 @@ def make_folder(option, path):
 
 def home_of(name, config):
     """Where the run lives: `out`, or runs/<recipe>-<data>."""
-    return config.out or Path("runs") / f"{name}-{Path(config.data).name}"
+    sets = [config.data] if isinstance(config.data, str) else config.data
+    return config.out or Path("runs") / "-".join([name, *(Path(one).name for one in sets)])
 
 
 def versions():

@@ -33,7 +33,10 @@ class Generation:
 
     Attributes:
         data: `zoo.data.Source` that the model learns from.
+        batch_options: Options of its batches: none.
     """
+
+    batch_options = {}
 
     def __init__(self, config):
         self.config, self.data = config, config.load("train")

@@ -18,7 +18,10 @@ class Representation:
 
     Attributes:
         data: `zoo.data.Source` that the model learns from.
+        batch_options: Options of its batches: none.
     """
+
+    batch_options = {}
 
     def __init__(self, config):
         self.config, self.data = config, config.load("train")

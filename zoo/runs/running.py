@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from zoo.checks import check_choice, check_replicas
@@ -22,8 +23,8 @@ def run(name, config, build, task, *, group=None):
         name: Name of the recipe, and of the published model.
         config: `RunConfig` of the recipe.
         build: Function (config, example_shape) that returns a compiled model.
-        task: What the model learns: a class such as `Generation`, made of `config`, with `data`, `evaluate`,
-            `baselines`, `conclude`, `callbacks`, `draw` and `report`.
+        task: What the model learns: a class such as `Generation`, made of `config`, with `data`,
+            `batch_options`, `evaluate`, `baselines`, `conclude`, `callbacks`, `draw` and `report`.
         group: Updates of one step that take examples of their own; None if the step sees one batch.
 
     Returns:
@@ -56,11 +57,12 @@ def run(name, config, build, task, *, group=None):
     keras.config.set_dtype_policy(config.precision)
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
-        model = build(config, data.shape)
+        # Where an option follows the length of an epoch, it is known by now.
+        model = build(replace(config, steps_per_epoch=steps_per_epoch), data.shape)
 
     def batches_from(step):
-        where = {"first_epoch": step // passes, "first_step": step % passes}
-        return distribute(strategy, partial(data.batches, config.batch_size, config.seed, group=group, **where))
+        options = {**task.batch_options, "first_epoch": step // passes, "first_step": step % passes}
+        return distribute(strategy, partial(data.batches, config.batch_size, config.seed, group=group, **options))
 
     with stop_on_signals(model) as received:
         if chief:

@@ -1,0 +1,89 @@
+"""CycleGAN between two sets of images without pairs.
+
+python -m recipes.cycle_gan --data emoji
+python -m recipes.cycle_gan --data mnist_usps --batch-size 16
+python -m recipes.cycle_gan --data cifar10/horse cifar10/deer
+python -m recipes.cycle_gan --data path/to/horse2zebra --image-size 256 --batch-size 1 --filters 64 --epochs 200
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from zoo import runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(runs.TranslationConfig):
+    """Options of the CycleGAN recipe."""
+
+    MAY_BE_ZERO: ClassVar = (
+        *runs.TranslationConfig.MAY_BE_ZERO,
+        "cycle_weight",
+        "decay_from",
+        "generator_ema",
+        "identity_weight",
+        "pool_size",
+    )
+
+    epochs: int = 40
+    """Epochs to have trained at the end, those of earlier commands in the same folder included (paper: 200)."""
+    batch_size: int = 4
+    """Images of each set per update, over all replicas (paper: 1)."""
+    filters: int = 32
+    """Channels of the first convolution of all networks (paper: 64)."""
+    num_blocks: int | None = None
+    """Residual blocks of the generators; None for 9 from 256 pixels on, and 6 below."""
+    num_levels: int | None = None
+    """Halvings in the discriminators; None for the largest patch that fits into the image, 70 x 70 at most."""
+    learning_rate: float = 2e-4
+    """Step size of Adam, in all networks (paper: 2e-4)."""
+    decay_from: float = 0.5
+    """Share of the training after which the step size falls to 0 in a straight line (paper: 0.5); 1 for never."""
+    adversarial_loss: Literal["least_squares", "log"] = "least_squares"
+    """What discriminators and generators play for."""
+    cycle_weight: float = 10.0
+    """Lambda, the weight of the cycle terms (paper: 10)."""
+    identity_weight: float = 0.5
+    """Weight of the identity terms, as a multiple of lambda (paper: 0.5 where colours are to be kept, else 0)."""
+    pool_size: int = 50
+    """Earlier generated images of each set that discriminators are shown (paper: 50)."""
+    generator_ema: float | None = 0.999
+    """Decay of the moving average that translates and is exported; None for none."""
+
+
+def build(config, example_shape):
+    """The compiled model."""
+    import keras
+
+    from zoo import ConstantThenLinear, CycleGAN, patch_discriminator, resnet_generator
+
+    generators = [resnet_generator(example_shape, config.filters, config.num_blocks) for _ in range(2)]
+    discriminators = [patch_discriminator(example_shape, config.filters, config.num_levels) for _ in range(2)]
+    model = CycleGAN(
+        *generators,
+        *discriminators,
+        adversarial_loss=config.adversarial_loss,
+        cycle_weight=config.cycle_weight,
+        identity_weight=config.identity_weight,
+        pool_size=config.pool_size,
+        generator_ema=config.generator_ema,
+        seed=config.seed,
+    )
+    total = config.epochs * config.steps_per_epoch
+    constant = min(round(config.decay_from * total), total)
+    rate = (
+        config.learning_rate
+        if constant == total
+        else ConstantThenLinear(config.learning_rate, constant, total - constant)
+    )
+    model.compile(*(keras.optimizers.Adam(rate, beta_1=0.5) for _ in range(2)), **runs.execution(config))
+    return model
+
+
+def train(config):
+    """Trains, evaluates and publishes."""
+    return runs.run("cycle_gan", config, build, runs.Translation)
+
+
+if __name__ == "__main__":
+    runs.main(Config, train)
