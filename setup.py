@@ -25,6 +25,7 @@ setup(
         "tf_keras>=2.21,<2.22",
         "setuptools>=65,<85",
         "keras>=3.15,<3.16",
+        "keras-cv>=0.9,<0.10",
         "numpy>=2.1,<3",
         "scipy>=1.14,<2",
         "scikit-learn>=1.6,<2",

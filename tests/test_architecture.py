@@ -25,7 +25,7 @@ ALLOWED = {
     "networks": {"checks"},
     "schedules": {"checks"},
     "models": {"checks", "distributions", "encoded", "losses", "networks", "ot", "random", "training"},
-    "data": {"checks", "files", "tfrecord"},
+    "data": {"checks", "files", "random", "tfrecord"},
     "metrics": {"checks", "files"},
     "serving": {"checks", "files", "tfrecord"},
     "cli": {"pictures", "serving"},
@@ -105,7 +105,7 @@ PUBLIC = "Client, RequestError, SavedModel, check, check_all, run_native"
     ],
 )
 def test_import_brings_no_tensorflow(statement):
-    heavy = {"tensorflow", "keras", "matplotlib", "scipy", "sklearn"}
+    heavy = {"tensorflow", "keras", "keras_cv", "matplotlib", "scipy", "sklearn"}
     code = f"{statement}; import sys; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
@@ -138,7 +138,7 @@ def test_public_names_load_and_unknown_ones_list_what_there_is():
 
 
 @pytest.mark.parametrize(
-    ("room", "name", "known"), [("ot", "emd", "sinkhorn"), ("data", "laod", "Source, load, names")]
+    ("room", "name", "known"), [("ot", "emd", "sinkhorn"), ("data", "laod", "Pair, Source, load, load_pair, names")]
 )
 def test_unknown_names_of_rooms_list_what_there_is(room, name, known):
     import importlib

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from zoo import data
+from zoo.data.splits import held_out
 
 SKY = (40, 120, 220)
 
@@ -173,6 +174,49 @@ def test_a_file_that_is_something_else_is_named_and_long_lists_are_cut(tmp_path)
         (tmp_path / f"{index}.jpg").write_text("<html>404 Not Found</html>")
     with pytest.raises(ValueError, match=r"8 of 8 images cannot be decoded: .*0.jpg.*; and 3 more\."):
         data.load(tmp_path)
+
+
+def test_damaged_files_are_left_out_only_if_asked_for(tmp_path, capsys):
+    for index in range(30):
+        picture(tmp_path / f"{index:02}.png", colour=(index,) * 3)
+    for index in range(3, 10):
+        (tmp_path / f"{index:02}.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="7 of 30 images .* Replace or remove them; `skip_damaged=True` leaves them"):
+        data.load(tmp_path)
+    left = [*range(3), *range(10, 30)]
+    mask = held_out(len(left))
+    for split, chosen in (("train", ~mask), ("test", mask)):
+        source = data.load(tmp_path, split=split, skip_damaged=True)
+        found = np.round((source.examples()[:, 0, 0, 0] + 1) * 127.5)
+        np.testing.assert_array_equal(found, np.array(left)[chosen])
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"Left out 7 of 30 images in {tmp_path} that cannot be decoded: {tmp_path}")
+        assert "07.png" in line and "08.png" not in line and line.endswith("; and 2 more.")
+
+
+def test_a_folder_or_split_of_which_nothing_is_left_is_refused(tmp_path):
+    for split in ("train", "test"):
+        picture(tmp_path / split / "a.png")
+    (tmp_path / "test" / "a.png").write_bytes(b"")
+    for folder in (tmp_path, tmp_path / "test"):
+        with pytest.raises(ValueError, match="None of the images in .*test can be decoded. Expected one or more"):
+            data.load(folder, skip_damaged=True)
+
+
+def test_grey_pictures_among_colour_ones_are_named(tmp_path, capsys):
+    for index in range(7):
+        picture(tmp_path / f"grey{index}.png", mode="L", colour=100)
+    data.load(tmp_path)
+    assert capsys.readouterr().err == ""
+    picture(tmp_path / "colour.png")
+    np.testing.assert_array_equal(np.unique(every(tmp_path).round()), sorted({*SKY, 100}))
+    line, _ = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"7 of 8 images in {tmp_path} are grey and are read as RGB: ")
+    assert "grey4.png" in line and "grey5.png" not in line
+    assert line.endswith("; and 2 more. `channels=1` makes all grey.")
+    for channels in (1, 3):
+        data.load(tmp_path, channels=channels)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_file_that_breaks_after_loading_is_named(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from zoo import data
 from zoo.data import images as places
+from zoo.data.splits import held_out
 
 SMALL = np.random.RandomState(0)
 X = SMALL.randint(0, 256, (40, 28, 28)).astype("uint8")
@@ -216,6 +217,67 @@ def test_damaged_idx_files_are_named(tmp_path):
         packed.write_bytes(damaged)
         with pytest.raises(ValueError, match="ubyte.gz is not a whole gzip file"):
             data.load("mnist", data_dir=tmp_path)
+
+
+def test_one_class_is_chosen_by_name_or_number(tmp_path):
+    colour = SMALL.randint(0, 256, (40, 32, 32, 3)).astype("uint8")
+    write_npz(tmp_path / "cifar10" / "some.npz", x=colour, y=Y)
+    write_npz(tmp_path / "mnist" / "some.npz", x=X, y=Y)
+    # CIFAR-10 numbers its classes in the order of the alphabet: the horse is 7.
+    for name, images, label in (("cifar10/horse", colour, 7), ("mnist/3", X[..., None], 3)):
+        train = data.load(name, data_dir=tmp_path)
+        assert train.name == name and train.labels is None and name.partition("/")[2] in train.origin
+        chosen = (Y == label) & ~held_out(40)
+        np.testing.assert_array_equal(np.round((train.examples() + 1) * 127.5), images[chosen])
+    with pytest.raises(ValueError, match="are: airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"):
+        data.load("cifar10/hors", data_dir=tmp_path)
+
+
+def test_a_class_without_labels_or_examples_is_refused(tmp_path):
+    write_npz(tmp_path / "a" / "mnist" / "some.npz", x=X)
+    with pytest.raises(ValueError, match="A class of 'mnist' is found by its label, and there are none in .*mnist"):
+        data.load("mnist/3", data_dir=tmp_path / "a")
+    write_npz(tmp_path / "b" / "mnist" / "some.npz", x=X, y=np.zeros(40, int))
+    with pytest.raises(ValueError, match="None of the 4 examples from .*test split.* is of class '3'"):
+        data.load("mnist/3", split="test", data_dir=tmp_path / "b")
+
+
+NOTO, TWEMOJI = SMALL.randint(0, 256, (2, 20, 32, 32, 3)).astype("uint8")
+
+
+def test_emoji_are_two_sets_in_one_file(tmp_path, monkeypatch):
+    write_npz(tmp_path / "emoji" / "any.npz", noto=NOTO, twemoji=TWEMOJI, noto_name=np.array(["grinning"] * 20))
+    monkeypatch.setenv("ZOO_DATA_DIR", str(tmp_path))
+    for name, images in (("emoji/noto", NOTO), ("emoji/twemoji", TWEMOJI)):
+        train, test = both_splits(name)
+        assert train.shape == (32, 32, 3) and train.name == name and not train.is_labelled
+        for source, chosen in ((train, ~held_out(20)), (test, held_out(20))):
+            np.testing.assert_array_equal(np.round((source.examples() + 1) * 127.5), images[chosen])
+    write_npz(tmp_path / "emoji" / "any_test.npz", noto=NOTO[:3], twemoji=TWEMOJI[:3])
+    train, test = both_splits("emoji/noto")
+    assert (train.size, test.size) == (20, 3) and "its own test split" in test.origin
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"noto": NOTO, "x": TWEMOJI}, "any.npz must hold the arrays noto and twemoji, .* Received: noto, x. Rename"),
+        ({"noto": NOTO[:, :31], "twemoji": TWEMOJI}, r"'emoji/noto' \(noto\) .* \(n, 32, 32, 3\) .* \(20, 31, 32, 3\)"),
+    ],
+)
+def test_wrong_files_of_emoji_are_named(tmp_path, arrays, message):
+    write_npz(tmp_path / "emoji" / "any.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        data.load("emoji/noto", data_dir=tmp_path)
+
+
+def test_missing_emoji_say_what_to_put_where(tmp_path):
+    message = r"(?s)emoji is not a folder.*arrays noto and twemoji, uint8 \(n, 32, 32, 3\), into a folder emoji, and "
+    with pytest.raises(FileNotFoundError, match=message):
+        data.load("emoji/noto", data_dir=tmp_path)
+    (tmp_path / "emoji").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"emoji holds no .npz file\.\n"):
+        data.load("emoji/noto", data_dir=tmp_path)
 
 
 REAL_FOLDER = os.environ.get("ZOO_DATA_DIR")

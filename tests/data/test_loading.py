@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from zoo import data
 from zoo.data.splits import held_out
@@ -91,11 +92,35 @@ def test_resizing_a_named_set():
     np.testing.assert_array_equal(images[..., 0], images[..., 2])
 
 
+def test_one_class_of_a_set():
+    whole, threes = data.load("digits"), data.load("digits/3")
+    images, labels = whole.labelled()
+    np.testing.assert_array_equal(threes.examples(), images[labels == 3])
+    assert threes.name == "digits/3" and not threes.is_labelled and threes.num_classes is None
+    assert threes.origin == f"{whole.origin}, class 3 only"
+    assert data.load("digits/3", image_size=16, channels=3).shape == (16, 16, 3)
+
+
+def test_a_folder_is_meant_where_no_set_is_and_by_a_leading_dot(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("digits/3", "photos/3", "emoji"):
+        (tmp_path / folder).mkdir(parents=True)
+        for row in range(3):
+            Image.new("RGB", (5, 7)).save(tmp_path / folder / f"{row}.png")
+    assert data.load("digits/3").shape == (8, 8, 1)
+    for folder in ("./digits/3", "photos/3", "digits/", "emoji"):
+        assert data.load(folder).shape == (7, 5, 3)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
         ("fashion-mnits", {}, r"No data set is called 'fashion-mnits'. Did you mean 'fashion_mnist'\?"),
         ("zzzzzz", {}, "The sets are: cifar10, digits, .* A path to a folder of images or records also works"),
+        ("zzzzzz", {}, "usps, emoji/noto, emoji/twemoji, or one class as <set>/<class>, such as cifar10/horse and mn"),
+        ("emoji", {}, r"Did you mean 'emoji/noto'\?"),
+        ("digits/ten", {}, "'digits' has no class 'ten'. Its classes are: 0, 1, .*, 9. .* write \"./digits/ten\""),
+        ("ring/3", {}, "The points of 'ring' cannot be had by class. Received: 'ring/3'"),
         ("", {}, "No data set is called ''"),
         (None, {}, "No data set is called None"),
         ("digits", {"split": "validation"}, "`split` must be one of 'train', 'test'. Received: 'validation'"),

@@ -4,6 +4,7 @@
 
     source = data.load("digits", split="train")
     batches = source.batches(64, seed=0)
+    pair = data.load_pair(("cifar10/horse", "cifar10/deer"))
 
 Sets larger than memory are folders of records: `python -m zoo.data.records SOURCE OUT` writes them.
 
@@ -12,8 +13,9 @@ Importing this package does not import TensorFlow.
 
 from zoo.checks import no_such_name
 from zoo.data.loading import load, names
+from zoo.data.pairs import Pair, load_pair
 from zoo.data.source import Source
 
-__all__ = ["Source", "load", "names"]
+__all__ = ["Pair", "Source", "load", "load_pair", "names"]
 
 __getattr__ = no_such_name(__name__, __all__)

@@ -48,7 +48,7 @@ class Pictures:
             raise ValueError(f"The image {path} could be read before and now cannot be: {error}.") from error
 
 
-def load(path, split, image_size=None, channels=None, cache=False):
+def load(path, split, image_size=None, channels=None, cache=False, skip_damaged=False, *, name=None, own_splits=None):
     """The images of a folder, every file checked.
 
     Args:
@@ -57,6 +57,10 @@ def load(path, split, image_size=None, channels=None, cache=False):
         image_size: (height, width) or None.
         channels: 1, 3 or None.
         cache: Whether to keep each picture that was read; None if they take little memory.
+        skip_damaged: Whether damaged files are left out, and named on stderr.
+        name: Name of the source; None for that of the folder.
+        own_splits: {"train": `Path`, "test": `Path`} of the folders that are the splits; None for "train" and "test"
+            in the folder if it has both.
 
     Returns:
         `Source`.
@@ -65,15 +69,27 @@ def load(path, split, image_size=None, channels=None, cache=False):
         NotADirectoryError, PermissionError: If the folder cannot be listed.
         ValueError: If it holds no images, damaged ones, or ones of several sizes and `image_size` is None.
     """
-    own_splits = all((path / name).is_dir() for name in SPLITS)
-    parts = {name: _list(path / name) for name in SPLITS} if own_splits else {"all": _list(path)}
-    every = [file for files in parts.values() for file in files]
-    found = _check(path, every)
+    if own_splits is None and all((path / part).is_dir() for part in SPLITS):
+        own_splits = {part: path / part for part in SPLITS}
+    roots = own_splits or {"all": path}
+    parts = {part: _list(root) for part, root in roots.items()}
+    found = _check(path, [file for files in parts.values() for file in files])
+    damaged = {file: picture.error for file, picture in found.items() if picture.error}
+    if damaged:
+        _refuse_or_report(path, damaged, len(found), skip_damaged)
+        found = {file: picture for file, picture in found.items() if file not in damaged}
+        parts = {part: [file for file in files if file in found] for part, files in parts.items()}
+        _check_none_is_empty(parts, roots)
+    every = list(found)
     if image_size is None:
-        image_size = _common_size(path, every, found)
+        image_size = _common_size(path, found)
     if channels is None:
-        channels = 1 if all(picture.grey for picture in found) else 3
-    class_names = _class_names(path, parts, own_splits)
+        grey = [file for file, picture in found.items() if picture.grey]
+        channels = 1 if len(grey) == len(every) else 3
+        if grey and channels == 3:
+            line = f"{len(grey)} of {len(every)} images in {path} are grey and are read as RGB: {_first_five(grey)}."
+            progress.show(f"{line} `channels=1` makes all grey.", last=True)
+    class_names = _class_names(parts, roots)
     if own_splits:
         files, note = parts[split], f"its own {split} split"
     else:
@@ -81,7 +97,7 @@ def load(path, split, image_size=None, channels=None, cache=False):
         files, note = [every[row] for row in rows], f"{split} split, a fixed tenth held out for tests"
     labels = None if class_names is None else [class_names.index(file.parent.name) for file in files]
     return Source(
-        path.resolve().name,
+        name or path.resolve().name,
         Pictures(files, (*image_size, channels)),
         labels=labels,
         num_classes=None if class_names is None else len(class_names),
@@ -116,7 +132,7 @@ def _inspect(path, num_bytes, changed):
 
 
 def _check(folder, paths):
-    """Inspects all files, several at a time; raises if any is damaged."""
+    """Inspects all files, several at a time: {`Path`: `_Found`} in their order."""
 
     def inspect(path):
         try:
@@ -133,22 +149,40 @@ def _check(folder, paths):
             if many and (len(found) % _MANY == 0 or len(found) == len(paths)):
                 line = f"Checked {len(found)} of {len(paths)} images in {folder}"
                 progress.show(line, last=len(found) == len(paths))
-    damaged = [f"{path} ({it.error})" for path, it in zip(paths, found, strict=True) if it.error]
-    if damaged:
-        more = f"; and {len(damaged) - 5} more" if len(damaged) > 5 else ""
+    return dict(zip(paths, found, strict=True))
+
+
+def _refuse_or_report(folder, damaged, size, skip):
+    """Raises because of damaged files, {`Path`: error}, or says that they are left out."""
+    listed = _first_five([f"{path} ({error})" for path, error in damaged.items()])
+    if not skip:
         raise ValueError(
-            f"{len(damaged)} of {len(paths)} images cannot be decoded: {'; '.join(damaged[:5])}{more}. "
-            "Expected whole JPEG, PNG, BMP or GIF files. Replace or remove them."
+            f"{len(damaged)} of {size} images cannot be decoded: {listed}. Expected whole JPEG, PNG, BMP or GIF files. "
+            "Replace or remove them; `skip_damaged=True` leaves them out."
         )
-    return found
+    progress.show(f"Left out {len(damaged)} of {size} images in {folder} that cannot be decoded: {listed}.", last=True)
 
 
-def _common_size(folder, paths, found):
-    first = found[0].size
-    for path, picture in zip(paths, found, strict=True):
+def _check_none_is_empty(parts, roots):
+    for part, files in parts.items():
+        if not files:
+            raise ValueError(
+                f"None of the images in {roots[part]} can be decoded. Expected one or more. Replace them, or check "
+                "that the files are JPEG, PNG, BMP or GIF."
+            )
+
+
+def _first_five(items):
+    more = f"; and {len(items) - 5} more" if len(items) > 5 else ""
+    return "; ".join(map(str, items[:5])) + more
+
+
+def _common_size(folder, found):
+    first_path, first = next((path, picture.size) for path, picture in found.items())
+    for path, picture in found.items():
         if picture.size != first:
             raise ValueError(
-                f"The images in {folder} differ in size: {paths[0]} has {first[0]} x {first[1]} pixels "
+                f"The images in {folder} differ in size: {first_path} has {first[0]} x {first[1]} pixels "
                 f"(height x width), {path} has {picture.size[0]} x {picture.size[1]}. "
                 "Give `image_size` to bring them all to one size."
             )
@@ -178,10 +212,9 @@ def _list(folder):
     return sorted(paths, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _class_names(folder, parts, own_splits):
+def _class_names(parts, roots):
     """Sorted names of the sub-folders, if there are several and every file lies exactly one level deep, else None."""
-    roots = {name: folder / name if own_splits else folder for name in parts}
-    relative = [file.relative_to(roots[name]) for name, files in parts.items() for file in files]
+    relative = [file.relative_to(roots[part]) for part, files in parts.items() for file in files]
     if any(len(path.parts) != 2 for path in relative):
         return None
     found = sorted({path.parts[0] for path in relative})

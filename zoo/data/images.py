@@ -13,6 +13,15 @@ import numpy as np
 from zoo.data.splits import SPLITS, split_of
 
 SETS = {"mnist": (28, 28), "fashion_mnist": (28, 28), "usps": (16, 16), "cifar10": (32, 32, 3)}
+# Two drawings of the same kinds of things, both in one file: an unpaired set for image-to-image translation.
+EMOJI = {"emoji/noto": (32, 32, 3), "emoji/twemoji": (32, 32, 3)}
+DIGITS = [str(number) for number in range(10)]
+CLASSES = {
+    "mnist": DIGITS,
+    "fashion_mnist": DIGITS,
+    "usps": DIGITS,
+    "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+}
 DEBIAN_FOLDERS = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
 _DOWNLOADED = ("mnist", "fashion_mnist", "cifar10")
 _TIMEOUT = 15
@@ -29,9 +38,9 @@ def find(name, split, data_dir=None):
     A damaged file is an error, and not a reason to look elsewhere.
 
     Args:
-        name: One of `SETS`.
+        name: One of `SETS` or `EMOJI`.
         split: "train" or "test".
-        data_dir: Folder that holds a folder `name`; None for the environment variable ZOO_DATA_DIR.
+        data_dir: Folder that holds a folder `name`, or "emoji"; None for the environment variable ZOO_DATA_DIR.
 
     Returns:
         Tuple of (images, labels) and the origin. Images are uint8 (n, height, width), or with a last axis of
@@ -51,11 +60,12 @@ def find(name, split, data_dir=None):
         if set(parts) == set(SPLITS):
             return parts[split], f"{place}, its own {split} split"
         return split_of(split, *parts["all"]), f"{place}, {split} split, a fixed tenth held out for tests"
-    shape = ", ".join(map(str, SETS[name]))
+    shape = ", ".join(map(str, _shape(name)))
+    arrays = f"noto and twemoji, uint8 (n, {shape})," if name in EMOJI else f"x, uint8 (n, {shape}), and y, (n,),"
     raise FileNotFoundError(
         f"The data set {name!r} was not found. Tried:\n"
         + "".join(f"  - {reason}\n" for reason in tried)
-        + f"Put an .npz file with the arrays x, uint8 (n, {shape}), and y, (n,), into a folder {name}, and "
+        + f"Put an .npz file with the arrays {arrays} into a folder {_folder(name)}, and "
         "give the folder around it as `data_dir` or in the environment variable ZOO_DATA_DIR"
         + ("; or go online once." if name in _DOWNLOADED else ".")
         + (" Debian and Ubuntu: apt install dataset-fashion-mnist." if name in DEBIAN_FOLDERS else "")
@@ -106,13 +116,14 @@ def _in_data_dir(name, data_dir):
     base = data_dir if data_dir is not None else os.environ.get("ZOO_DATA_DIR")
     if not base:
         raise NotHere("data_dir: not given, and the environment variable ZOO_DATA_DIR is not set.")
-    folder = Path(base).expanduser() / name
+    folder = Path(base).expanduser() / _folder(name)
     if not folder.is_dir():
         raise NotHere(f"{source}: {folder} is not a folder.")
-    parts = _npz_parts(name, folder) or _idx_parts(name, folder)
+    parts = _npz_parts(name, folder) or (None if name in EMOJI else _idx_parts(name, folder))
     if parts is None:
         raise NotHere(
-            f"{source}: {folder} holds no .npz file and no IDX files (train-images-idx3-ubyte, plain or .gz)."
+            f"{source}: {folder} holds no .npz file"
+            + ("." if name in EMOJI else " and no IDX files (train-images-idx3-ubyte, plain or .gz).")
         )
     return parts, str(folder)
 
@@ -196,6 +207,8 @@ def _read_npz(name, path):
             f"The file {path} is not a whole .npz archive: {_first_line(error)}. Received: "
             f"{path.stat().st_size} bytes. Fetch it again."
         ) from error
+    if name in EMOJI:
+        return {"all": _drawing(name, arrays, path)}
     if "x_train" in arrays and "x_test" in arrays:
         return {
             split: _checked(name, arrays[f"x_{split}"], arrays.get(f"y_{split}"), path, f"x_{split}")
@@ -207,6 +220,18 @@ def _read_npz(name, path):
             f"Received: {', '.join(arrays) or 'no arrays'}. Rename the arrays."
         )
     return {"all": _checked(name, arrays["x"], arrays.get("y"), path)}
+
+
+def _drawing(name, arrays, path):
+    """(images, None): one of the drawings in a file that holds both."""
+    keys = [emoji.partition("/")[2] for emoji in EMOJI]
+    if any(key not in arrays for key in keys):
+        raise ValueError(
+            f"The file {path} must hold the arrays {' and '.join(keys)}, both images. "
+            f"Received: {', '.join(arrays) or 'no arrays'}. Rename the arrays."
+        )
+    key = name.partition("/")[2]
+    return _checked(name, arrays[key], None, path, key)
 
 
 def _idx_parts(name, folder):
@@ -234,7 +259,7 @@ def _idx_file(folder, prefix, kind, axes):
 
 def _checked(name, images, labels, place, key="x"):
     """Images and int64 labels of the shape and type of the set, else an error that names the place."""
-    shape = SETS[name]
+    shape = _shape(name)
     shapes = {shape, (*shape, 1)} if len(shape) == 2 else {shape}
     expected = ", ".join(map(str, shape))
     if images.shape[1:] not in shapes or images.dtype != np.uint8 or len(images) == 0:
@@ -259,6 +284,14 @@ def _checked(name, images, labels, place, key="x"):
             "Fetch or convert them again."
         )
     return images, labels
+
+
+def _shape(name):
+    return EMOJI[name] if name in EMOJI else SETS[name]
+
+
+def _folder(name):
+    return name.partition("/")[0]
 
 
 def _first_line(error):

@@ -10,6 +10,8 @@ from zoo.data.checks import check_channels, height_and_width
 from zoo.data.source import Source
 from zoo.data.splits import SPLITS, split_of
 
+_WITHIN = f"{', '.join(images.EMOJI)}, or one class as <set>/<class>, such as cifar10/horse and mnist/3"
+
 
 def names():
     """The data sets that `load` knows by name.
@@ -26,7 +28,7 @@ def names():
     return sorted(["digits", *points.SETS, *images.SETS])
 
 
-def load(name, *, split="train", image_size=None, channels=None, data_dir=None, cache=False):
+def load(name, *, split="train", image_size=None, channels=None, data_dir=None, cache=False, skip_damaged=False):
     """Loads a data set by name, or a folder of images or records.
 
     - "ring", "grid", "swiss_roll": points in the plane, a fixed draw of 100,000 to train and 10,000 to test.
@@ -34,6 +36,10 @@ def load(name, *, split="train", image_size=None, channels=None, data_dir=None, 
     - "mnist", "fashion_mnist", "usps", "cifar10": looked for in `data_dir`/<name> (an .npz file or the IDX
       files of MNIST), then among the system's packages, then downloaded by `keras.datasets` or TensorFlow
       Datasets (all but "usps").
+    - "<set>/<class>": the examples of one class of those or of "digits", without labels: "mnist/3",
+      "cifar10/horse".
+    - "emoji/noto", "emoji/twemoji": two drawings of emoji, 32 x 32 pixels, the arrays noto and twemoji of an .npz file
+      in `data_dir`/emoji.
     - a folder: all .jpg, .png, .bmp and .gif files (first frame) in it and below, in the order of their
       paths. Folders of one level are the classes. Sub-folders "train" and "test" are the splits.
     - a folder of records, for sets larger than memory: TFRecord or ArrayRecord files of `tf.train.Example`s, as
@@ -43,7 +49,8 @@ def load(name, *, split="train", image_size=None, channels=None, data_dir=None, 
     Where a set has no test split of its own, a tenth of it is held out by a fixed permutation.
 
     Args:
-        name: Name of a set (see `names`), or path to a folder; "./mnist" is the folder, "mnist" the set.
+        name: Name of a set (see `names`) or of a class of one, or path to a folder; "./mnist" is the folder, "mnist"
+            the set.
         split: "train" or "test"; no example is in both.
         image_size: Height and width in pixels, or one number for both; None keeps the size. Images are cut to
             this aspect ratio around their centre, then resized by antialiased bilinear interpolation.
@@ -52,6 +59,8 @@ def load(name, *, split="train", image_size=None, channels=None, data_dir=None, 
         cache: Whether a folder's pictures are kept in memory, 8-bit, once they were read: the first epoch decodes
             them, later ones do not. None keeps them if they take at most a quarter of the memory that is available.
             Named sets are in memory anyway and ignore it.
+        skip_damaged: Whether damaged files of a folder of images are left out, and named on stderr, instead of being
+            an error. In records and named sets damage always is one.
 
     Returns:
         `Source`.
@@ -76,32 +85,74 @@ def load(name, *, split="train", image_size=None, channels=None, data_dir=None, 
     check_choice("split", split, SPLITS)
     check_channels(channels)
     options = {"image_size": height_and_width(image_size), "channels": channels}
-    path = None if isinstance(name, str) and name in names() else _known_folder(name)
-    if name in points.SETS:
+    set_name, class_name = _set_and_class(name)
+    path = _known_folder(name) if set_name is None else None
+    if set_name in points.SETS:
+        if class_name is not None:
+            raise ValueError(
+                f"The points of {set_name!r} cannot be had by class. Received: {name!r}. Use {set_name!r}."
+            )
         if image_size is not None or channels is not None:
             raise ValueError(
                 f"`image_size` and `channels` are for images. Received: image_size={image_size!r}, "
                 f"channels={channels!r} with the points of {name!r}. Leave both out."
             )
         return points.load(name, split)
-    if name == "digits":
-        return _digits(split, options)
-    if name in images.SETS:
-        (examples, labels), origin = images.find(name, split, data_dir)
-        return Source(name, examples, labels=labels, num_classes=10, origin=origin, **options)
-    files = records.find(path)
-    if files:
-        return records.load(path, split, **options, cache=cache, files=files)
-    return folder.load(path, split, **options, cache=cache)
+    if path is not None:
+        files = records.find(path)
+        if files:
+            return records.load(path, split, **options, cache=cache, files=files)
+        return folder.load(path, split, **options, cache=cache, skip_damaged=skip_damaged)
+    if set_name == "digits":
+        (examples, labels), origin = _digits(split)
+        options["white"] = 16
+    else:
+        (examples, labels), origin = images.find(set_name, split, data_dir)
+    if class_name is not None:
+        examples, labels = _of_class(set_name, class_name, examples, labels, origin), None
+        origin += f", class {class_name} only"
+    return Source(name, examples, labels=labels, num_classes=10, origin=origin, **options)
 
 
-def _digits(split, options):
+def _set_and_class(name):
+    """("cifar10", "horse") of "cifar10/horse", ("cifar10", None) of "cifar10", (None, None) of what is no named set."""
+    if not isinstance(name, str):
+        return None, None
+    if name in names() or name in images.EMOJI:
+        return name, None
+    set_name, _, class_name = name.partition("/")
+    return (set_name, class_name) if class_name and set_name in names() else (None, None)
+
+
+def _of_class(set_name, class_name, examples, labels, origin):
+    """The examples of one class of a set, as stored."""
+    classes = images.CLASSES.get(set_name, images.DIGITS)
+    if class_name not in classes:
+        raise ValueError(
+            f"{set_name!r} has no class {class_name!r}. Its classes are: {', '.join(classes)}. "
+            f'To load a folder of that name, write "./{set_name}/{class_name}".'
+        )
+    if labels is None:
+        raise ValueError(
+            f"A class of {set_name!r} is found by its label, and there are none in {origin}. "
+            "Add the array or file of labels."
+        )
+    chosen = examples[labels == classes.index(class_name)]
+    if len(chosen) == 0:
+        raise ValueError(
+            f"None of the {len(examples)} examples from {origin} is of class {class_name!r}. "
+            "Expected one or more. Use another class, or more data."
+        )
+    return chosen
+
+
+def _digits(split):
     from sklearn.datasets import load_digits
 
     found = load_digits()
     examples, labels = split_of(split, found.images.astype("uint8"), found.target)
     origin = f"scikit-learn's load_digits, {split} split, a fixed tenth held out for tests"
-    return Source("digits", examples, labels=labels, num_classes=10, white=16, origin=origin, **options)
+    return (examples, labels), origin
 
 
 def _known_folder(name):
@@ -112,11 +163,12 @@ def _known_folder(name):
         if isinstance(name, os.PathLike) or name.startswith((".", "~")) or os.sep in name:
             raise FileNotFoundError(
                 f"The folder {name} does not exist. Expected a folder of images or records, or the name of a set: "
-                f"{', '.join(names())}. Check the path."
+                f"{', '.join(names())}, {_WITHIN}. Check the path."
             )
-    closest = difflib.get_close_matches(str(name).lower().replace("-", "_"), names(), n=1, cutoff=0.5)
+    known = [*names(), *images.EMOJI]
+    closest = difflib.get_close_matches(str(name).lower().replace("-", "_"), known, n=1, cutoff=0.5)
     raise ValueError(
         f"No data set is called {name!r}. "
         + (f"Did you mean {closest[0]!r}? " if closest else "")
-        + f"The sets are: {', '.join(names())}. A path to a folder of images or records also works."
+        + f"The sets are: {', '.join(names())}, {_WITHIN}. A path to a folder of images or records also works."
     )

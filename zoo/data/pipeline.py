@@ -23,15 +23,19 @@ class Pipeline:
         self._is_files = hasattr(stored, "read")
         self._is_bytes = self._is_files or stored.dtype == np.uint8
 
-    def batches(self, rows, sizes, group=None, drop_remainder=True):
-        """Vectors of row numbers to batches of examples, as long as each of `sizes` in turn."""
+    def batches(self, rows, sizes, group=None, drop_remainder=True, augment=None):
+        """Vectors of row numbers to batches of examples, as long as each of `sizes` in turn.
+
+        With `augment`, a function of finished images and their keys, `rows` also gives the keys: (n,), (n, 2).
+        """
         import tensorflow as tf
 
         many = min(_READ_AT_ONCE, sum(sizes))
         sizes = sizes[0] if len(set(sizes)) == 1 else sizes
         if self._is_files:
             rows = rows.rebatch(many, drop_remainder=drop_remainder)
-            batches = rows.map(self._read_files, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            read_files = self._read_files if augment is None else self._read_files_with_keys
+            batches = rows.map(read_files, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             batches = batches.rebatch(sizes, drop_remainder=drop_remainder)
             read = tf.identity
         else:
@@ -43,14 +47,21 @@ class Pipeline:
             def read(batch):
                 return tf.gather(stored, batch)
 
-        def finish(batch):
-            examples = read(batch)
-            if group is not None:
-                size = None if batch.shape[0] is None else batch.shape[0] // group
-                examples = tf.reshape(examples, (-1 if size is None else size, group, *examples.shape[1:]))
-            return self._finish(examples)
+        def in_groups(examples):
+            if group is None:
+                return examples
+            size = None if examples.shape[0] is None else examples.shape[0] // group
+            return tf.reshape(examples, (-1 if size is None else size, group, *examples.shape[1:]))
 
-        batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        def finish(batch):
+            return self._finish(in_groups(read(batch)))
+
+        def finish_and_augment(batch, keys):
+            examples = tf.ensure_shape(augment(self._finish(read(batch)), keys), (batch.shape[0], *self._shape))
+            return in_groups(examples)
+
+        to_examples = finish if augment is None else finish_and_augment
+        batches = batches.map(to_examples, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         options = tf.data.Options()
         # Several workers each take their part of every batch; there are no files to divide instead.
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
@@ -68,6 +79,9 @@ class Pipeline:
 
         pictures = tf.numpy_function(read, [rows], tf.uint8, stateful=False)
         return tf.ensure_shape(pictures, (rows.shape[0], *self._stored.shape[1:]))
+
+    def _read_files_with_keys(self, rows, keys):
+        return self._read_files(rows), keys
 
     def _finish(self, batch):
         """A batch as stored to float32 of `shape`, images to [-1, 1]."""

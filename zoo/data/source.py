@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from zoo.checks import check_positive, check_whole
+from zoo.checks import check_kind, check_positive, check_whole
+from zoo.data.augment import Augmentation, keys_of
 from zoo.data.cache import Cached, is_small
 from zoo.data.checks import check_channels, check_images, checked_examples, checked_labels, height_and_width, parts
 from zoo.data.pipeline import Pipeline
@@ -136,7 +137,18 @@ class Source:
             )
         return self.size // needed
 
-    def batches(self, batch_size, seed=0, first_epoch=0, group=None, shuffle=True, *, first_step=0, replicas=None):
+    def batches(
+        self,
+        batch_size,
+        seed=0,
+        first_epoch=0,
+        group=None,
+        shuffle=True,
+        *,
+        first_step=0,
+        replicas=None,
+        augment=None,
+    ):
         """Batches without end. The order of an epoch depends on `seed` and its number only.
 
         So `batches(..., first_epoch=k, first_step=j)` gives what an uninterrupted run sees from step j of epoch k on,
@@ -160,13 +172,16 @@ class Source:
             shuffle: If false, every epoch has the order of the data.
             first_step: Step of `first_epoch` to begin with, from 0 to `steps_per_epoch(batch_size, group)` - 1.
             replicas: (first, count, total), or None for whole batches.
+            augment: `zoo.data.augment.Augmentation` that changes each image at random, as `seed`, epoch and example
+                say; None to leave all as they are.
 
         Returns:
             `tf.data.Dataset` of float32 (batch_size, *shape), or (batch_size, group, *shape). With `replicas`, parts
             of them; the length of the first axis is static if all parts are equally long.
 
         Raises:
-            ValueError: If a batch is larger than the data, or an argument is out of range.
+            ValueError: If a batch is larger than the data, an argument is out of range, or `augment` is given and
+                the examples are no images or would change their shape.
 
         Example:
 
@@ -184,6 +199,10 @@ class Source:
         check_whole("first_step", first_step, low=0, high=steps - 1)
         start, sizes = parts(batch_size, replicas)
         of_one = group or 1
+        if augment is not None:
+            check_kind("augment", augment, Augmentation, "an Augmentation of zoo.data.augment, or None")
+            check_images(self)
+            augment.check(self.shape)
 
         def order_of(epoch):
             rows = tf.range(self.size, dtype=tf.int64)
@@ -193,12 +212,15 @@ class Source:
                 rows = tf.random.experimental.stateless_shuffle(rows, key, alg="philox")
             rows = tf.reshape(rows[: steps * batch_size * of_one], (steps, batch_size * of_one))
             mine = rows[:, start * of_one : (start + sum(sizes)) * of_one]
-            return mine[tf.where(epoch == first_epoch, first_step, 0) :]
+            mine = mine[tf.where(epoch == first_epoch, first_step, 0) :]
+            return mine if augment is None else (mine, keys_of(seed, epoch, mine))
 
         # The next epoch is shuffled while this one is read.
         orders = tf.data.Dataset.counter(first_epoch).map(order_of).prefetch(1)
-        rows = orders.flat_map(tf.data.Dataset.from_tensor_slices)
-        return self._pipeline.batches(rows, [size * of_one for size in sizes], group).prefetch(tf.data.AUTOTUNE)
+        slices = tf.data.Dataset.from_tensor_slices
+        rows = orders.flat_map(slices if augment is None else lambda *order: slices(order))
+        sizes = [size * of_one for size in sizes]
+        return self._pipeline.batches(rows, sizes, group, augment=augment).prefetch(tf.data.AUTOTUNE)
 
     def examples(self, n=None, seed=0):
         """A fixed sample without replacement, or all examples in order.
