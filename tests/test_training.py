@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.conformance.rows import ROWS
 from zoo import GAN, WGAN, dcgan_discriminator, dcgan_generator, mlp_critic, mlp_generator, random
-from zoo.training import GlobalBatch, minimize, update_each
+from zoo.training import GlobalBatch, ImagePool, minimize, update_each
 
 
 def one_weight():
@@ -117,6 +117,69 @@ def test_an_overflow_on_the_second_replica_stops_the_update_on_both(options, two
     weight, optimizer = one_update(two_replicas, scaled, [[0.1, 0.2], [0.3, 0.4]])
     np.testing.assert_allclose(weight, 0.75, rtol=1e-6)
     assert optimizer.dynamic_scale.numpy() == 8
+
+
+@pytest.mark.parametrize("num_parts", [1, 3, 7])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_is_kept_comes_back_whole_and_from_before_the_update(num_parts, compiled):
+    """Rows w * x of seven in parts, with w = 1, although the update moves w."""
+    network, weight = one_weight()
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build([weight])
+
+    @tf.function(jit_compile=compiled)
+    def step(rows):
+        batch = GlobalBatch(rows.shape[0], 0, 0, micro_batches=num_parts)
+        return minimize(
+            lambda x: {"loss": weight.value * x, "made": (weight.value * x)[:, None]},
+            (rows,),
+            network,
+            optimizer,
+            batch,
+            keep=("made",),
+        )
+
+    terms = step(tf.range(1.0, 8.0))
+    assert set(terms) == {"loss", "made"}
+    np.testing.assert_array_equal(terms["made"], np.arange(1.0, 8)[:, None])
+    np.testing.assert_allclose(weight, 0.6, rtol=1e-6)
+
+
+def pool_of(size):
+    return ImagePool(size, (1, 1, 1))
+
+
+def exchanged(pool, values, step):
+    """What a pool gives for images of one pixel, and then holds."""
+    images = np.reshape(np.float32(values), (-1, 1, 1, 1))
+    given = pool.exchange(GlobalBatch(len(values), 0, step), tf.constant(images), "y")
+    return given.numpy().ravel().tolist(), pool.images.numpy().ravel().tolist()
+
+
+def test_a_pool_gives_back_what_it_keeps_until_it_is_full():
+    pool = pool_of(5)
+    assert exchanged(pool, [1, 2], 0) == ([1, 2], [1, 2, 0, 0, 0])
+    assert exchanged(pool, [3, 4], 1) == ([3, 4], [1, 2, 3, 4, 0])
+    # One place is left: the second image is neither kept nor changed for an empty one.
+    assert exchanged(pool, [5, 6], 2) == ([5, 6], [1, 2, 3, 4, 5])
+    assert int(pool.count) == 5
+
+
+def test_a_full_pool_changes_places_at_even_odds_and_loses_nothing():
+    """What goes in either comes back or stays, for what comes back instead; over 200 steps about half are changed."""
+    pool = pool_of(4)
+    _, held = exchanged(pool, [1, 2, 3, 4], 0)
+    changed, places = 0, set()
+    for step in range(1, 201):
+        values = [10 * step + row for row in range(6)]
+        given, now = exchanged(pool, values, step)
+        assert sorted(given + now) == sorted(values + held)
+        # Those beyond the size of the pool come back as they are.
+        assert given[4:] == values[4:]
+        changed += sum(one != other for one, other in zip(given, values, strict=True))
+        places |= {place for place in range(4) if now[place] != held[place]}
+        held = now
+    assert 340 < changed < 460 and places == {0, 1, 2, 3}  # 800 fair coins: 4 standard deviations are 57
 
 
 @pytest.mark.parametrize("num_parts", [2, 3, 5, 9])

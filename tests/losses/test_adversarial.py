@@ -134,3 +134,20 @@ def test_feature_gradient_penalty_of_one_feature_is_the_gradient_penalty():
 
     penalty = adversarial.feature_gradient_penalty(critic, real, fake, (critic(real), critic(fake)), mix)
     np.testing.assert_allclose(penalty, adversarial.gradient_penalty(critic, real, fake, mix), rtol=1e-5)
+
+
+def test_least_squares_losses():
+    """Mao et al. 2017, equation 9, in NumPy; at its optimum for equal distributions D is 1/2."""
+    expected = np.square(REAL - 1.0) + np.square(FAKE)
+    np.testing.assert_allclose(adversarial.least_squares_discriminator(REAL, FAKE), expected[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(adversarial.least_squares_generator(FAKE), np.square(FAKE - 1.0)[:, 0], rtol=1e-5)
+    half = np.full((1, 1), 0.5)
+    np.testing.assert_allclose(adversarial.least_squares_discriminator(half, half), [0.5])
+
+
+def test_mean_absolute_error_is_per_example_and_in_float32():
+    examples, others = RNG.normal(size=(2, 3, 4, 5, 1)).astype("float32")
+    expected = np.abs(examples - others).mean((1, 2, 3))
+    np.testing.assert_allclose(adversarial.mean_absolute_error(examples, others), expected, rtol=1e-5)
+    half = adversarial.mean_absolute_error(tf.cast(examples, tf.bfloat16), tf.cast(others, tf.bfloat16))
+    assert half.dtype == tf.float32

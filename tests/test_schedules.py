@@ -1,0 +1,32 @@
+"""Learning rates against their formulas."""
+
+import keras
+import numpy as np
+import pytest
+
+from zoo import ConstantThenLinear
+
+
+def test_constant_then_linear():
+    """Zhu et al. 2017, section 4: the same rate for the first half, then linearly to zero over the second."""
+    schedule = ConstantThenLinear(2e-4, 100, 50)
+    found = [float(schedule(step)) for step in (0, 99, 100, 101, 125, 149, 150, 10_000)]
+    np.testing.assert_allclose(found, 2e-4 * np.array([1, 1, 1, 0.98, 0.5, 0.02, 0, 0]), rtol=1e-6, atol=1e-12)
+
+
+def test_it_is_kept_with_an_optimizer():
+    optimizer = keras.optimizers.Adam(ConstantThenLinear(0.1, 3, 4))
+    copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert copy.get_config() == optimizer.get_config()
+
+
+def test_whole_numbers_beyond_float32_count():
+    """2^24 + 1 is no float32."""
+    schedule = ConstantThenLinear(1.0, 2**24, 4)
+    np.testing.assert_allclose([float(schedule(2**24 + step)) for step in range(5)], [1, 0.75, 0.5, 0.25, 0])
+
+
+@pytest.mark.parametrize("arguments", [(-1, 1, 1), (0.1, 1.5, 1), (0.1, 1, 0), (float("nan"), 1, 1)])
+def test_bad_arguments_are_refused(arguments):
+    with pytest.raises(ValueError, match="Received"):
+        ConstantThenLinear(*arguments)
