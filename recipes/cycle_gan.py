@@ -50,6 +50,12 @@ class Config(runs.TranslationConfig):
     generator_ema: float | None = 0.999
     """Decay of the moving average that translates and is exported; None for none."""
 
+    def check(self):
+        """Checks all numbers, before anything slow begins."""
+        super().check()
+        if self.decay_from > 1:
+            raise ValueError(f"`--decay-from` must be a share of the training, at most 1. Received: {self.decay_from}.")
+
 
 def build(config, example_shape):
     """The compiled model."""

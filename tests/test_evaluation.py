@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zoo import data
-from zoo.evaluation import CodeEvaluator, Evaluator
+from zoo.evaluation import CodeEvaluator, Evaluator, TranslationEvaluator
 from zoo.metrics import MetricWarning, neighbour_accuracy
 
 
@@ -100,3 +100,48 @@ def test_codes_without_labels_have_no_neighbours_to_judge_by():
     assert set(evaluator.of_pca(2)) == {"squared_error"} and evaluator.of_codes(len) == {}
     with pytest.raises(ValueError, match="`num_neighbours` must be at most the 2 codes. Received: 5"):
         neighbour_accuracy(np.zeros((2, 1)), [0, 1], np.zeros((2, 1)), [0, 1])
+
+
+class Shifts:
+    """Translates by adding a number one way, and a share of it back."""
+
+    def __init__(self, there, back):
+        self.shifts = {"x_to_y": there, "y_to_x": back}
+
+    def translate(self, images, direction):
+        return np.clip(images + self.shifts[direction], -1, 1)
+
+
+def test_translations_are_judged_by_cycles_and_by_classifiers_of_the_target():
+    """Y is X with black and white exchanged, which a translation by hand undoes."""
+    pairs = []
+    for split in ("train", "test"):
+        images, labels = data.load("digits", split=split).labelled()
+        sides = [data.Source(name, sign * images, labels=labels) for name, sign in (("x", 1), ("y", -1))]
+        pairs.append(data.Pair(*sides))
+    evaluate = TranslationEvaluator(*pairs)
+    real = evaluate.real()
+    assert min(real.values()) > 0.9 and max(evaluate.untranslated().values()) < 0.5
+
+    class Negative:
+        def translate(self, images, direction):
+            return -images if direction == "x_to_y" else 0.5 - 0.5 * images
+
+    found = evaluate(Negative())
+    x, y = evaluate.images
+    # F(G(x)) = (1 + x) / 2 and G(F(y)) = (y - 1) / 2.
+    assert found["cycle_error_x"] == pytest.approx(np.abs(0.5 - 0.5 * x).mean(), rel=1e-5)
+    assert found["cycle_error_y"] == pytest.approx(np.abs(0.5 + 0.5 * y).mean(), rel=1e-5)
+    assert found["cycle_error"] == (found["cycle_error_x"] + found["cycle_error_y"]) / 2
+    # Translated test images of X are the real ones of Y.
+    assert found["accuracy_x_to_y"] == real["accuracy_x_to_y"]
+
+
+def test_domains_without_common_classes_have_no_accuracies():
+    pair = data.Pair(data.load("digits/3"), data.load("digits/8"))
+    evaluate = TranslationEvaluator(pair, data.load_pair(("digits/3", "digits/8"), split="test"))
+    assert evaluate.real() == evaluate.untranslated() == {}
+    found = evaluate(Shifts(0.25, 0.0))
+    assert set(found) == {"cycle_error", "cycle_error_x", "cycle_error_y"}
+    # Black pixels become brighter by 0.25, and white ones cannot.
+    assert 0.1 < found["cycle_error_x"] < 0.25

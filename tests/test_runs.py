@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 import recipes
-from recipes import adversarial, autoencoder, gan, vae, wgan_gp
+from recipes import adversarial, autoencoder, cycle_gan, gan, vae, wgan_gp
 from zoo import runs
 from zoo.checks import check_replicas
 from zoo.runs.devices import check_cluster
@@ -84,7 +84,7 @@ def served(recipe, metrics, exports):
 
 
 def test_every_recipe_is_tested():
-    assert {*RECIPES} == {*ADVERSARIES, autoencoder, vae}
+    assert {*RECIPES} == {*ADVERSARIES, autoencoder, cycle_gan, vae}
 
 
 @pytest.mark.parametrize("recipe", ADVERSARIES)
@@ -131,6 +131,68 @@ def test_recipe_of_codes_ends_in_pictures_and_a_served_model(recipe, options, dr
     assert {path.stem for path in (tmp_path / "run" / "figures").iterdir()} == {"losses", *drawn}
     assert {path.name for path in (tmp_path / "run" / "samples").iterdir()} == drawn
     assert drawn <= tags(tmp_path / "run" / "logs")
+
+
+TRANSLATION = ["--data", "digits", "digits", "--image-size", "16", "--filters", "2", "--num-blocks", "1"]
+TRANSLATION += ["--batch-size", "8", "--steps-per-epoch", "3", "--epochs", "2", "--pool-size", "5"]
+
+
+def translate(folder, *options):
+    arguments = [*TRANSLATION, "--verbose", "silent", "--out", str(folder), *options]
+    runs.main(cycle_gan.Config, cycle_gan.train, arguments)
+
+
+def test_recipe_of_translation_ends_in_pictures_and_a_served_model(tmp_path, capsys):
+    """Digits are their own domain X and Y: what an untranslated one reaches is what a real one does."""
+    folder = tmp_path / "run"
+    translate(folder, "--exports", str(tmp_path / "exports"))
+    report = capsys.readouterr().out
+    assert re.search(r"cycle error 0\.\d+ \(untrained 0\.\d+\); digits as digits .* % right \(untranslated", report)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["untranslated"] == metrics["real"] and metrics["real"]["accuracy_x_to_y"] > 0.9
+    assert metrics["cycle_error"] == (metrics["cycle_error_x"] + metrics["cycle_error_y"]) / 2
+    assert served(cycle_gan, metrics, tmp_path / "exports")["figures"]["cycle_error"] == metrics["cycle_error"]
+    drawn = {"x_to_y", "y_to_x"}
+    assert {path.stem for path in (folder / "figures").iterdir()} == {"losses", *drawn}
+    for direction in drawn:
+        # Rows of x, G(x), F(G(x)), in each epoch.
+        pictures = sorted((folder / "samples" / direction).iterdir())
+        assert [path.name for path in pictures] == ["epoch-0001.png", "epoch-0002.png"]
+        with Image.open(pictures[-1]) as image:
+            assert image.width == 12 * (5 * 16 + 2) + 2 and image.height == 3 * (5 * 16 + 2) + 2
+    assert drawn <= tags(folder / "logs")
+    # The step size falls to zero in the second half of six updates.
+    model = keras.models.load_model(folder / "model.keras")
+    rates = [float(model.generator_optimizer._learning_rate(step)) for step in range(7)]
+    np.testing.assert_allclose(rates, 2e-4 * np.array([1, 1, 1, 1, 2 / 3, 1 / 3, 0]), rtol=1e-6, atol=1e-12)
+
+
+def test_translation_resumes_to_the_bit_with_pools_and_random_crops(tmp_path):
+    options = ["--data", "digits/3", "digits/8"]
+    translate(tmp_path / "whole", *options)
+    translate(tmp_path / "cut", *options, "--max-minutes", "0.000001")
+    assert checkpoint(tmp_path / "cut")["vars/0"] == 1
+    translate(tmp_path / "cut", *options)
+    assert_equal_to_the_bit(tmp_path / "cut", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--data", "digits"], "No pair is called 'digits'.*The pairs are: emoji, mnist_usps"),
+        (["--data", "digits", "ring"], "Side y of the pair, ring"),
+        (["--data", "digits", "digits", "digits"], "A pair is made of two names or paths"),
+        (["--image-size", "30"], "multiples of 4, at least 16.*`--image-size` of the recipe"),
+        (["--enlarge", "0.5"], "`enlarge` must be a finite number of at least 1"),
+        (["--decay-from", "1.5"], "`--decay-from` must be .* at most 1"),
+    ],
+)
+def test_mistakes_with_two_sets_end_in_advice(options, message, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        translate(tmp_path / "run", *options)
+    output = capsys.readouterr()
+    assert re.search(message, output.err.replace("\n", " ")) and "Traceback" not in output.err
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def tags(folder):
@@ -342,4 +404,4 @@ def test_help_shows_every_option_with_its_default(capsys):
         text = capsys.readouterr().out
         for option in dataclasses.fields(recipe.Config):
             assert "--" + option.name.replace("_", "-") in text
-        assert "default: digits" in text
+        assert "default: digits" in text or recipe is cycle_gan and "default: emoji" in text

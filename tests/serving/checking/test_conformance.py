@@ -1,5 +1,6 @@
 """The conformance check: silent on a good export, one sentence for each fault planted in a bad one."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from zoo.serving import check, check_all, publish, run_native
 from zoo.serving.checking import conformance
@@ -329,3 +331,16 @@ def test_difference():
     assert difference(np.array([b"a"], object), np.array([b"a"], object)) is None
     assert "largest difference" in difference(np.float32([1, np.nan]), np.float32([1, 2]))
     assert "largest difference is 1," in difference(np.float32([1, np.nan, np.inf]), np.float32([2, np.nan, np.inf]))
+
+
+def png(*levels):
+    file = io.BytesIO()
+    Image.fromarray(np.uint8([levels])).save(file, format="PNG")
+    return file.getvalue()
+
+
+def test_pictures_may_be_rounded_otherwise_by_one_level():
+    expected = np.array([png(10, 200), png(0, 0)], object)
+    assert difference(expected, np.array([png(11, 199), png(0, 1)], object)) is None
+    assert difference(expected, np.array([png(12, 200), png(0, 0)], object)) == "1 of 2 values differ."
+    assert difference(expected, np.array([png(10, 200, 0), b"text"], object)) == "2 of 2 values differ."

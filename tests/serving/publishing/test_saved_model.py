@@ -243,6 +243,18 @@ def test_warmup_is_what_tf_serving_reads(published):
     np.testing.assert_array_equal(guessed["seed"], [0, 1])
 
 
+def test_write_keeps_warmup_under_the_name_of_the_folder_above(tmp_path):
+    requests = [("sample", {"seed": np.array([7])})]
+    model = tiny()
+    write(model.signatures(), tmp_path / "mine" / "1", track=[model], warmup=requests)
+    (name, inputs), _ = read_warmup(tmp_path / "mine" / "1")
+    assert name == "sample" and inputs["seed"].tolist() == [7]
+    assert b"mine" in (tmp_path / "mine" / "1" / WARMUP_FILE).read_bytes()
+    with pytest.raises(ValueError, match="Warm-up names the signature `draw`"):
+        write(model.signatures(), tmp_path / "mine" / "2", track=[model], warmup=[("draw", {})])
+    assert entries(tmp_path / "mine") == ["1"]
+
+
 def test_models_config_lists_models_with_a_version(published):
     base = published[0]
     (base / "empty").mkdir(exist_ok=True)
