@@ -123,12 +123,16 @@ def test_two_names_make_a_pair():
     assert resized.shape == (6, 4, 3) and resized.size < pair.size
 
 
-def test_mnist_and_usps_are_brought_to_one_size(tmp_path):
+def test_mnist_and_usps_are_brought_to_one_scale(tmp_path):
+    """LeCun et al. 1998: MNIST's digits fill 20 x 20 pixels in the middle of 28 x 28; USPS's fill 16 x 16."""
     for name, side in (("mnist", 28), ("usps", 16)):
         (tmp_path / name).mkdir()
-        np.savez(tmp_path / name / "some.npz", x=np.zeros((20, side, side), "uint8"), y=np.zeros(20, int))
+        np.savez(tmp_path / name / "some.npz", x=np.full((20, side, side), 255, "uint8"), y=np.arange(20) % 10)
     pair = data.load_pair("mnist_usps", data_dir=tmp_path)
     assert (pair.name, pair.shape, pair.x.name, pair.y.name) == ("mnist_usps", (28, 28, 1), "mnist", "usps")
+    expected = np.pad(np.full((18, 20, 20, 1), 1.0), ((0, 0), (4, 4), (4, 4), (0, 0)), constant_values=-1.0)
+    np.testing.assert_allclose(pair.y.examples(), expected, atol=1e-6)
+    np.testing.assert_array_equal(pair.y.labels, data.load("usps", data_dir=tmp_path).labels)
     assert data.load_pair("mnist_usps", data_dir=tmp_path, image_size=16).shape == (16, 16, 1)
 
 

@@ -5,6 +5,8 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from zoo.checks import check_choice, check_kind, check_whole
 from zoo.data import folder
 from zoo.data.checks import check_channels, check_images, height_and_width
@@ -13,7 +15,8 @@ from zoo.data.source import Source
 from zoo.data.splits import SPLITS
 
 PAIRS = {"emoji": ("emoji/noto", "emoji/twemoji"), "mnist_usps": ("mnist", "usps")}
-_IMAGE_SIZES = {"mnist_usps": (28, 28)}
+# Digits of MNIST were fitted into 20 x 20 pixels of 28 x 28; those of USPS fill all of their 16 x 16.
+_FITTED, _MARGIN = 20, 4
 
 
 class Pair:
@@ -150,7 +153,8 @@ def load_pair(name, *, split="train", image_size=None, channels=None, data_dir=N
     """Loads two sets of images for unpaired image-to-image translation.
 
     - "emoji": Noto's emoji and Twemoji's, as `load("emoji/noto")` and `load("emoji/twemoji")` find them.
-    - "mnist_usps": the digits of MNIST and of USPS, both 28 x 28 pixels if `image_size` does not say otherwise.
+    - "mnist_usps": the digits of MNIST, and those of USPS at MNIST's scale, with its black margin: 28 x 28 pixels. So
+      the sides differ in hands, pens and scanners, and not in the size of what is on the picture.
     - two names or paths that `load` takes, one for each side: ("cifar10/horse", "cifar10/deer"), ("photos/",
       "paintings/").
     - a folder as CycleGAN's authors lay out their sets, with folders trainA and trainB, and testA and testB or neither.
@@ -195,8 +199,13 @@ def load_pair(name, *, split="train", image_size=None, channels=None, data_dir=N
             )
         return Pair(*_load_sides(name, split, data_dir, options))
     if isinstance(name, str) and name in PAIRS:
-        options["image_size"] = options["image_size"] or _IMAGE_SIZES.get(name)
-        return Pair(*_load_sides(PAIRS[name], split, data_dir, options), name)
+        if name != "mnist_usps":
+            return Pair(*_load_sides(PAIRS[name], split, data_dir, options), name)
+        with _named_side("x", "mnist"):
+            x = load("mnist", split=split, data_dir=data_dir, **options)
+        with _named_side("y", "usps"):
+            y = _framed(load("usps", split=split, data_dir=data_dir, image_size=_FITTED), options)
+        return Pair(x, y, name)
     return _load_folder(_known_folder(name), split, options)
 
 
@@ -206,6 +215,15 @@ def _load_sides(names, split, data_dir, options):
         with _named_side(letter, name):
             sides.append(load(name, split=split, data_dir=data_dir, **options))
     return sides
+
+
+def _framed(source, options):
+    """The same set in the middle of a black frame."""
+    margin = (_MARGIN, _MARGIN)
+    pixels = np.concatenate([np.pad(some, ((0, 0), margin, margin, (0, 0))) for some in source.pixels()])
+    options = {name: options[name] for name in ("image_size", "channels")}
+    classes = {"labels": source.labels, "num_classes": source.num_classes}
+    return Source(source.name, pixels, origin=source.origin, **classes, **options)
 
 
 def _load_folder(path, split, options):
