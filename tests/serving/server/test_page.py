@@ -54,6 +54,12 @@ def tiny():
         scores, classes = tf.tile([[0.9, 0.2]], (rows, 1)), tf.tile([[1, 2]], (rows, 1))
         return {"boxes": tf.ensure_shape(boxes, (None, 2, 4)), "scores": scores, "classes": classes, "mean": mean}
 
+    def negative(image_bytes):
+        def one(data):
+            return tf.io.encode_png(255 - tf.io.decode_image(data, channels=3, expand_animations=False))
+
+        return {"image_bytes": tf.map_fn(one, image_bytes, fn_output_signature=tf.string)}
+
     def segment(image):
         return {"labels": tf.cast(image[..., 0] > 127, tf.int32), "mean": tf.reduce_mean(tf.cast(image, tf.float32), 1)}
 
@@ -67,10 +73,11 @@ def tiny():
             "points": (lambda seed: {"points": latents(seed, 2)}, {"seed": spec((None,), "int64")}),
             "shout": (lambda text: {"loud": tf.strings.upper(text)}, {"text": spec((None,), "string")}),
             "detect": (detect, {"image_bytes": spec((None,), "string")}),
+            "negative": (negative, {"image_bytes": spec((None,), "string")}),
             "segment": (segment, {"image": spec((None, 8, 8, 3), "uint8")}),
             "add": (lambda a, b: {"sum": a + b}, {"a": spec((None, 2), "int64"), "b": spec((None, 2), "int64")}),
         },
-        warmup=lambda: [("detect", {"image_bytes": np.array([dot], object)})],
+        warmup=lambda: [(name, {"image_bytes": np.array([dot], object)}) for name in ("detect", "negative")],
     )
 
 
@@ -158,7 +165,7 @@ def test_models_are_listed_with_their_card(page, address):
     wait_for(page.locator("#models a"), "tinyversion 1")
     for words in ("data", "noise", "pytest <b>", "fid: 0.5", "latents float32 [n,4] → images float32 [n,8,8,3]"):
         wait_for(page.locator("#about"), words)
-    signatures = ["add", "detect", "points", "sample", "segment", "serving_default", "shout"]
+    signatures = ["add", "detect", "negative", "points", "sample", "segment", "serving_default", "shout"]
     assert page.locator("#about a").all_inner_texts() == signatures
     for signature in ("add", "detect", "sample", "serving_default", "shout"):  # one for each kind of control
         page.locator("#about").get_by_role("link", name=signature).click()
@@ -257,6 +264,20 @@ def test_files_reach_the_model_and_boxes_are_drawn_over_the_photo(page, address,
     assert image[84, 180].tolist() == [0, 0, 255]  # none of the one with score 0.2
     page.get_by_label("Least score").fill("0.1")
     assert pixels(page)[84, 180].tolist() != [0, 0, 255]
+
+
+def test_pictures_that_come_back_as_files_are_shown(page, address, tmp_path):
+    page.goto(f"{address}/#tiny/negative")
+    paths = []
+    for number, size in enumerate([(40, 20), (5, 7)]):
+        paths.append(tmp_path / f"{number}.png")
+        Image.new("RGB", size, (255, 0, 100)).save(paths[-1])
+    page.get_by_label("image_bytes").set_input_files(paths)
+    page.locator('figure img[style*="width"]').nth(1).wait_for()
+    shown = "all => all.map((one) => [one.naturalWidth, one.naturalHeight])"
+    assert page.locator("figure img").evaluate_all(shown) == [[40, 20], [5, 7]]
+    with urllib.request.urlopen(page.get_attribute("figure a", "href")) as file:
+        assert Image.open(io.BytesIO(file.read())).getpixel((0, 0)) == (0, 255, 155)
 
 
 def test_pixels_reach_the_model_and_labels_are_drawn(page, address, tmp_path):

@@ -5,6 +5,7 @@ import { cut, element } from "./dom.js";
 const MOST = 100; // images or rows that are shown
 const LEGIBLE = 128; // pixels on the screen to which small images are enlarged
 const LARGEST = 800; // pixels of a photo that is drawn over
+const MEDIA = [["iVBORw0KGgo", "image/png"], ["/9j/", "image/jpeg"]];
 const PALETTE = ["2a2a32", "4e9fe5", "f28e2b", "59c26b", "e15759", "b07ee8", "edc948", "ff9da7", "2fc4b2", "c08a5a"];
 let leastScore = 0.3; // stays from one answer to the next
 
@@ -48,6 +49,7 @@ function drawOne(value, dtype, photos) {
   if (shape.length === 1 && rows <= MOST && typeof value[0] === "string") {
     return element("ol", { start: 0 }, ...value.map((text) => element("li", {}, text)));
   }
+  if (shape.length === 1 && value.every((file) => mediaOf(file))) return files(value);
   if (shape.length <= 2 && !(rows > MOST) && !(height > 20)) return table(value);
   return element("pre", {}, cut(JSON.stringify(value)));
 }
@@ -73,6 +75,27 @@ function grid(rows, drawRow, legible, note = () => "") {
   });
   const rest = rows.length > MOST ? [element("p", {}, `These are the first ${MOST} of ${rows.length}.`)] : [];
   return element("div", { className: "grid" }, ...figures, ...rest);
+}
+
+/** The media type of a file of bytes that is a picture, by how it begins in base64. */
+function mediaOf(file) {
+  const [, media] = MEDIA.find(([start]) => file?.b64?.startsWith(start)) ?? [];
+  return media;
+}
+
+/** A figure for each picture that comes as a file, with a link to save it as it came. */
+function files(rows) {
+  const figures = rows.slice(0, MOST).map((file, index) => {
+    const href = `data:${mediaOf(file)};base64,${file.b64}`;
+    const picture = element("img", { src: href, alt: `row ${index}` });
+    picture.onload = () => {
+      const scale = Math.max(1, Math.floor((2 * LEGIBLE) / Math.max(picture.naturalWidth, picture.naturalHeight)));
+      picture.style.width = `${picture.naturalWidth * scale}px`;
+    };
+    const save = element("a", { href, download: `${index}.${mediaOf(file).slice(6)}` }, "save");
+    return element("figure", {}, picture, element("figcaption", {}, `${index} `, save));
+  });
+  return element("div", { className: "grid" }, ...figures);
 }
 
 function drawImage(image, isFloat) {
