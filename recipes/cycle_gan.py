@@ -30,7 +30,9 @@ class Config(runs.TranslationConfig):
     batch_size: int = 4
     """Images of each set per update, over all replicas (paper: 1)."""
     filters: int = 32
-    """Channels of the first convolution of all networks (paper: 64)."""
+    """Channels of the first convolution of the generators (paper: 64)."""
+    discriminator_filters: int = 64
+    """Channels of the first convolution of the discriminators (paper: 64)."""
     num_blocks: int | None = None
     """Residual blocks of the generators; None for 9 from 256 pixels on, and 6 below."""
     num_levels: int | None = None
@@ -64,7 +66,9 @@ def build(config, example_shape):
     from zoo import ConstantThenLinear, CycleGAN, patch_discriminator, resnet_generator
 
     generators = [resnet_generator(example_shape, config.filters, config.num_blocks) for _ in range(2)]
-    discriminators = [patch_discriminator(example_shape, config.filters, config.num_levels) for _ in range(2)]
+    discriminators = [
+        patch_discriminator(example_shape, config.discriminator_filters, config.num_levels) for _ in range(2)
+    ]
     model = CycleGAN(
         *generators,
         *discriminators,

@@ -134,7 +134,18 @@ def test_recipe_of_codes_ends_in_pictures_and_a_served_model(recipe, options, dr
 
 
 TRANSLATION = ["--data", "digits", "digits", "--image-size", "16", "--filters", "2", "--num-blocks", "1"]
-TRANSLATION += ["--batch-size", "8", "--steps-per-epoch", "3", "--epochs", "2", "--pool-size", "5"]
+TRANSLATION += [
+    "--discriminator-filters",
+    "2",
+    "--batch-size",
+    "8",
+    "--steps-per-epoch",
+    "3",
+    "--epochs",
+    "2",
+    "--pool-size",
+    "5",
+]
 
 
 def translate(folder, *options):

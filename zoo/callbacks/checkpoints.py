@@ -79,7 +79,7 @@ class KeepBest(keras.callbacks.Callback):
             number of 1 or more.
     """
 
-    HIGHER_IS_BETTER = ("modes_found", "high_quality")
+    HIGHER_IS_BETTER = ("modes_found", "high_quality", "accuracy_x_to_y", "accuracy_y_to_x")
 
     def __init__(self, folder, metric, *, patience=None):
         super().__init__()
