@@ -36,7 +36,7 @@ class Config(runs.TranslationConfig):
     num_blocks: int | None = None
     """Residual blocks of the generators; None for 9 from 256 pixels on, and 6 below."""
     num_levels: int | None = None
-    """Halvings in the discriminators; None for the largest patch that fits into the image, 70 x 70 at most."""
+    """Halvings in the discriminators; None for 1 below 28 pixels, 2 below 64, and 3 above (paper: 3)."""
     learning_rate: float = 2e-4
     """Step size of Adam, in all networks (paper: 2e-4)."""
     decay_from: float = 0.5
@@ -45,8 +45,8 @@ class Config(runs.TranslationConfig):
     """What discriminators and generators play for."""
     cycle_weight: float = 10.0
     """Lambda, the weight of the cycle terms (paper: 10)."""
-    identity_weight: float = 0.5
-    """Weight of the identity terms, as a multiple of lambda (paper: 0.5 where colours are to be kept, else 0)."""
+    identity_weight: float | None = None
+    """Weight of the identity terms, as a multiple of lambda; None for 0.5 where there are colours to keep, else 0."""
     pool_size: int = 50
     """Earlier generated images of each set that discriminators are shown (paper: 50)."""
     generator_ema: float | None = 0.999
@@ -63,31 +63,36 @@ def build(config, example_shape):
     """The compiled model."""
     import keras
 
-    from zoo import ConstantThenLinear, CycleGAN, patch_discriminator, resnet_generator
+    from zoo import CycleGAN, patch_discriminator, resnet_generator
 
-    generators = [resnet_generator(example_shape, config.filters, config.num_blocks) for _ in range(2)]
-    discriminators = [
-        patch_discriminator(example_shape, config.discriminator_filters, config.num_levels) for _ in range(2)
-    ]
+    widths, levels = (config.filters, config.discriminator_filters), config.num_levels
+    generators = [resnet_generator(example_shape, widths[0], config.num_blocks) for _ in range(2)]
+    discriminators = [patch_discriminator(example_shape, widths[1], levels) for _ in range(2)]
+    has_colours = example_shape[-1] > 1
     model = CycleGAN(
         *generators,
         *discriminators,
         adversarial_loss=config.adversarial_loss,
         cycle_weight=config.cycle_weight,
-        identity_weight=config.identity_weight,
+        identity_weight=0.5 * has_colours if config.identity_weight is None else config.identity_weight,
         pool_size=config.pool_size,
         generator_ema=config.generator_ema,
         seed=config.seed,
     )
-    total = config.epochs * config.steps_per_epoch
-    constant = min(round(config.decay_from * total), total)
-    rate = (
-        config.learning_rate
-        if constant == total
-        else ConstantThenLinear(config.learning_rate, constant, total - constant)
-    )
+    rate = learning_rate(config)
     model.compile(*(keras.optimizers.Adam(rate, beta_1=0.5) for _ in range(2)), **runs.execution(config))
     return model
+
+
+def learning_rate(config):
+    """The step size: a number, or a schedule over all epochs."""
+    from zoo import ConstantThenLinear
+
+    total = config.epochs * config.steps_per_epoch
+    constant = round(config.decay_from * total)
+    if constant == total:
+        return config.learning_rate
+    return ConstantThenLinear(config.learning_rate, constant, total - constant)
 
 
 def train(config):

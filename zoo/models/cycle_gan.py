@@ -19,6 +19,7 @@ from zoo.training import (
     ImagePool,
     TrainStepModel,
     averaged,
+    batch_norms,
     check_pairs,
     check_translators,
     minimize,
@@ -119,7 +120,8 @@ class CycleGAN(TrainStepModel):
     def generator_objective(self, x, y, training=True):
         """Adversarial, cycle and identity terms per row, and the generated images that they were computed from."""
         loss = ADVERSARIAL_LOSSES[self.adversarial_loss][1]
-        fake_y, fake_x = self.generator_xy(x, training=training), self.generator_yx(y, training=training)
+        fake_y, same_y = self._made(self.generator_xy, x, y, training)
+        fake_x, same_x = self._made(self.generator_yx, y, x, training)
         cycled_x = self.generator_yx(fake_y, training=training)
         cycled_y = self.generator_xy(fake_x, training=training)
         terms = {
@@ -130,9 +132,20 @@ class CycleGAN(TrainStepModel):
         }
         if self.identity_weight > 0:
             weight = self.cycle_weight * self.identity_weight
-            terms["identity_x"] = weight * mean_absolute_error(x, self.generator_yx(x, training=training))
-            terms["identity_y"] = weight * mean_absolute_error(y, self.generator_xy(y, training=training))
+            terms["identity_x"] = weight * mean_absolute_error(x, same_x)
+            terms["identity_y"] = weight * mean_absolute_error(y, same_y)
         return {**terms, "fake_x": fake_x, "fake_y": fake_y}
+
+    def _made(self, generator, source, target, training):
+        """What a generator makes of images to translate, and of those of its target domain, if that is asked for."""
+        if self.identity_weight == 0:
+            return generator(source, training=training), None
+        if any(batch_norms(generator)):
+            return generator(source, training=training), generator(target, training=training)
+        # In one pass, which is faster for small batches.
+        made = generator(tf.concat([source, target], 0), training=training)
+        rows = source.shape[0] or tf.shape(source)[0]
+        return made[:rows], made[rows:]
 
     def discriminator_objective(self, x, fake_x, y, fake_y, training=True):
         """Half of each discriminator's loss per row, which slows them down against the generators, as in the paper."""

@@ -98,8 +98,8 @@ def patch_discriminator(image_shape, filters=64, num_levels=None):
     Args:
         image_shape: (height, width, channels); height and width are multiples of 4, at least 16.
         filters: Channels of the first convolution, doubled at each level up to eightfold.
-        num_levels: How often height and width are halved; None for the largest patch that is no larger than the image,
-            the paper's 3 at most.
+        num_levels: How often height and width are halved; None for 1 below 28 pixels, 2 below 64, and the paper's 3
+            from there on.
 
     Returns:
         `keras.Model` from images (batch, *image_shape) to (batch, rows, columns, 1).
@@ -112,7 +112,7 @@ def patch_discriminator(image_shape, filters=64, num_levels=None):
     """
     image_shape = _checked(image_shape, filters)
     if num_levels is None:
-        num_levels = sum(patch <= min(image_shape[:2]) for patch in (34, 70)) + 1
+        num_levels = 1 + sum(min(image_shape[:2]) >= size for size in (28, 64))
     check_positive("num_levels", num_levels)
     inputs = keras.Input(image_shape)
     x = layers.LeakyReLU(0.2)(_conv(filters, 4, strides=2, padding="same", use_bias=True)(inputs))

@@ -27,8 +27,9 @@ class TranslationConfig(RunConfig):
     """1 for grey, 3 for RGB; None keeps what the images have."""
     skip_damaged: bool = False
     """Leave damaged files of a folder out, instead of stopping."""
-    enlarge: float = 286 / 256
-    """Training images are enlarged so many times, and a random part of the old size is cut out; 1 for neither."""
+    enlarge: float | None = None
+    """Training images are enlarged so many times, and a random part of the old size is cut out; 1 for neither. None for
+    1.117 (paper: from 256 to 286 pixels), unless the images are grey, as digits are."""
     flip: bool | None = None
     """Mirror every other training image; None does so unless the images are grey, as digits are."""
 
@@ -57,8 +58,10 @@ class Translation:
 
     def __init__(self, config):
         self.config, self.data = config, config.load("train")
-        flip = self.data.shape[-1] > 1 if config.flip is None else config.flip
-        self.batch_options = {"augment": enlarge_crop_flip(self.data.shape, config.enlarge, flip)}
+        colour = self.data.shape[-1] > 1
+        enlarge = (286 / 256 if colour else 1.0) if config.enlarge is None else config.enlarge
+        flip = colour if config.flip is None else config.flip
+        self.batch_options = {"augment": enlarge_crop_flip(self.data.shape, enlarge, flip)}
 
     @cached_property
     def evaluate(self):

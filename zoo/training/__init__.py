@@ -17,6 +17,7 @@ from zoo.training.guard import StopOnNonFinite
 from zoo.training.latents import (
     LatentModel,
     averaged,
+    batch_norms,
     check_features,
     check_generator,
     check_judge,
@@ -49,6 +50,7 @@ __all__ = [
     "TrainFunction",
     "TrainStepModel",
     "averaged",
+    "batch_norms",
     "check_coder",
     "check_features",
     "check_generator",

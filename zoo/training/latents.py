@@ -158,15 +158,21 @@ def check_no_batch_norm(network, name="critic", penalty="the gradient penalty"):
     Raises:
         ValueError: If there is such a layer.
     """
+    for layer in batch_norms(network):
+        raise ValueError(
+            f"The {name} must have no batch normalisation: {penalty} is defined example by example "
+            f"(Gulrajani et al. 2017, section 4). Received: layer {layer.name!r}. "
+            "Use layer normalisation, as `dcgan_critic` does."
+        )
+
+
+def batch_norms(network):
+    """The layers of a `keras.Model`, also in nested networks, whose output for a row depends on the other rows."""
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            raise ValueError(
-                f"The {name} must have no batch normalisation: {penalty} is defined example by example "
-                f"(Gulrajani et al. 2017, section 4). Received: layer {layer.name!r}. "
-                "Use layer normalisation, as `dcgan_critic` does."
-            )
-        if isinstance(layer, keras.Model):
-            check_no_batch_norm(layer, name, penalty)
+            yield layer
+        elif isinstance(layer, keras.Model):
+            yield from batch_norms(layer)
 
 
 def _check_pair(name, judge, generator):
