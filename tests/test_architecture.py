@@ -28,7 +28,7 @@ ALLOWED = {
     "data": {"checks", "files", "random", "tfrecord"},
     "metrics": {"checks", "files"},
     "serving": {"checks", "files", "tfrecord"},
-    "cli": {"pictures", "serving"},
+    "cli": {"files", "pictures", "serving"},
     "pictures": {"files"},
     "callbacks": {"checks", "files", "pictures"},
     "evaluation": {"metrics"},

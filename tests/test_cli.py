@@ -25,7 +25,21 @@ class Points:
         words = lambda text: {"text": text, "raw_bytes": text}  # noqa: E731
         images = lambda seed: {"images": tf.zeros((tf.size(seed), 4, 4, 3))}  # noqa: E731
         text = {"text": tf.TensorSpec((None,), "string")}
-        return {"serving_default": (draw, seed), "images": (images, seed), "words": (words, text)}
+        negative = lambda image_bytes: {"image_bytes": tf.map_fn(negative_of, image_bytes)}  # noqa: E731
+        files = {"image_bytes": tf.TensorSpec((None,), "string")}
+        served = {"serving_default": (draw, seed), "images": (images, seed), "words": (words, text)}
+        return {**served, "negative": (negative, files)}
+
+    def warmup(self):
+        return [("negative", {"image_bytes": np.array([png_of(0), png_of(9)], dtype=object)})]
+
+
+def png_of(level):
+    return tf.io.encode_png(tf.fill((2, 3, 1), tf.constant(level, tf.uint8))).numpy()
+
+
+def negative_of(file):
+    return tf.io.encode_png(255 - tf.io.decode_image(file, channels=1, expand_animations=False))
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +184,7 @@ def test_base_directory_in_place_of_a_model_and_the_other_way_round(base, tmp_pa
 def test_list(base, tmp_path, capsys):
     (head, line) = run(capsys, "list", base)[1].splitlines()
     assert re.split(r"  +", head) == ["model", "version", "signatures", "figures"]
-    assert re.split(r"  +", line) == ["points", "1", "images serving_default words", "distance 0.25, label W2"]
+    assert re.split(r"  +", line) == ["points", "1", "images negative serving_default words", "distance 0.25, label W2"]
     assert run(capsys, "list", tmp_path) == (0, f"There is no version in `{tmp_path}`.", "")
 
 
@@ -215,3 +229,21 @@ finally:
     assert process.stderr == "" and f"60 samples of signature {signature}" in process.stdout
     with Image.open(tmp_path / "out.png") as image:
         assert np.abs(np.subtract(image.size, size)).max() <= 8
+
+
+def test_predict_takes_files_and_writes_those_it_gets(base, tmp_path):
+    paths = [tmp_path / f"{level}.png" for level in (5, 200)]
+    for path in paths:
+        path.write_bytes(png_of(int(path.stem)))
+    ask = ["predict", base / "points", "--signature", "negative", "--png", tmp_path / "out.png", "--files"]
+    code, output, _ = zoo(*ask, paths[0])
+    assert (code, output) == (0, f"Wrote {tmp_path / 'out.png'}.")
+    code, output, _ = zoo(*ask, *paths)
+    assert code == 0 and output.endswith("out-1.png.")
+    for name, level in (("out", 250), ("out-0", 250), ("out-1", 55)):
+        with Image.open(tmp_path / f"{name}.png") as image:
+            assert image.size == (3, 2) and image.getpixel((0, 0)) == level
+    code, _, error = zoo("predict", base / "points", "--files", paths[0])
+    assert code == 2 and "`--files` needs a signature with one input whose name ends in _bytes" in error
+    code, _, error = zoo(*ask, tmp_path / "none.png")
+    assert code == 2 and "none.png" in error

@@ -10,6 +10,7 @@ from typing import Annotated, Union
 
 import tyro
 
+from zoo.files import write_bytes
 from zoo.serving.checking import conformance, protocol
 from zoo.serving.formats.folders import find_all, find_versions, is_a_version
 from zoo.serving.formats.json_tensors import from_json, to_json
@@ -48,8 +49,10 @@ class Predict:
     """Name of the signature."""
     inputs: str = "{}"
     """JSON object of the inputs, such as {"seed": [0, 1]}; bytes are {"b64": "..."}."""
+    files: tuple[Path, ...] = ()
+    """Files for the one input whose name ends in _bytes, such as photos."""
     png: Path | None = None
-    """File to draw `images` or `points` into instead."""
+    """File to draw `images` or `points` into instead; pictures that come as files are kept as they are."""
 
 
 def list_exports(options):
@@ -110,7 +113,7 @@ def predict(options):
     Returns:
         Exit code.
     """
-    inputs = _read_inputs(options.inputs)
+    inputs, files = _read_inputs(options.inputs), [path.read_bytes() for path in options.files]
     if options.png:
         if options.png.suffix.lower() != ".png" or options.png.is_dir():
             raise ValueError(f"`--png` must be a file ending in .png. Received: {options.png}.")
@@ -119,6 +122,8 @@ def predict(options):
     if path.is_dir() and not is_a_version(path) and find_versions(path):
         path = find_versions(path)[-1]
     with SavedModel(path) as model:
+        if files:
+            inputs[_input_of_files(options.signature, model.signatures)] = files
         outputs = model.predict(options.signature, inputs)
     if options.png is None:
         print(json.dumps({key: _readable(key, array) for key, array in outputs.items()}))
@@ -126,6 +131,8 @@ def predict(options):
     from zoo import pictures  # Pillow, which the other commands do without
 
     samples = outputs.get("images", outputs.get("points"))
+    if samples is None and "image_bytes" in outputs:
+        return _write_files(outputs["image_bytes"], options.png)
     if samples is None:
         raise ValueError(f"Only `images` and `points` can be drawn. Received: {', '.join(sorted(outputs))}.")
     pictures.save(pictures.draw(samples), options.png)
@@ -198,6 +205,29 @@ def _read_inputs(text):
     if not isinstance(inputs, dict):
         raise ValueError(f"--inputs must be a JSON object of inputs. Received: {type(inputs).__name__}.")
     return {key: from_json(value) for key, value in inputs.items()}
+
+
+def _input_of_files(signature, signatures):
+    """The name of the input that takes files."""
+    inputs = signatures.get(signature, {}).get("inputs", {})
+    found = [name for name, (dtype, _) in inputs.items() if dtype == "string" and name.endswith("_bytes")]
+    if len(found) != 1:
+        raise ValueError(
+            f"`--files` needs a signature with one input whose name ends in _bytes. Received: signature {signature} "
+            f"with {', '.join(inputs) or 'none'}. There are: {', '.join(sorted(signatures))}."
+        )
+    return found[0]
+
+
+def _write_files(contents, path):
+    """Writes PNG files as they came: one to a path, several with their numbers before its ending."""
+    paths = [path]
+    if len(contents) > 1:
+        paths = [path.with_stem(f"{path.stem}-{number}") for number in range(len(contents))]
+    for one, content in zip(paths, contents, strict=True):
+        write_bytes(one, content)
+    print(f"Wrote {', '.join(map(str, paths))}.")
+    return 0
 
 
 def _readable(key, array):
