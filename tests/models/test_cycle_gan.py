@@ -98,6 +98,18 @@ def test_a_step_moves_each_network_as_if_each_loss_had_passes_of_its_own(adversa
         assert largest_difference(weights, network.get_weights()) < 1e-5
 
 
+def test_batch_statistics_are_those_of_one_set_of_images():
+    """Images to translate and images to leave alone share a pass, unless a normalisation would mix them."""
+    shape = (*SHAPE[:2], 1)
+    inputs = keras.Input(shape)
+    outputs = keras.layers.BatchNormalization()(keras.layers.Conv2D(1, 3, padding="same")(inputs))
+    generators = [keras.models.clone_model(keras.Model(inputs, outputs)) for _ in range(2)]
+    model = CycleGAN(*generators, patch_discriminator(shape, 2), patch_discriminator(shape, 2), identity_weight=1.0)
+    x, y = tf.constant(images(4)), tf.constant(images(4, 1) * 0.5)
+    found = model.generator_objective(x, y)["identity_y"]
+    np.testing.assert_allclose(found, 10 * np.abs(generators[0](y, training=True) - y).mean((1, 2, 3)), rtol=1e-5)
+
+
 def test_discriminators_are_shown_images_of_the_pool(model):
     """With a pool of one and images that stand still, half of the steps show the one that was kept first."""
     model = build(pool_size=1)

@@ -120,8 +120,11 @@ class CycleGAN(TrainStepModel):
     def generator_objective(self, x, y, training=True):
         """Adversarial, cycle and identity terms per row, and the generated images that they were computed from."""
         loss = ADVERSARIAL_LOSSES[self.adversarial_loss][1]
-        fake_y, same_y = self._made(self.generator_xy, x, y, training)
-        fake_x, same_x = self._made(self.generator_yx, y, x, training)
+        if self.identity_weight > 0:
+            fake_y, same_y = _of_both(self.generator_xy, x, y, training)
+            fake_x, same_x = _of_both(self.generator_yx, y, x, training)
+        else:
+            fake_y, fake_x = self.generator_xy(x, training=training), self.generator_yx(y, training=training)
         cycled_x = self.generator_yx(fake_y, training=training)
         cycled_y = self.generator_xy(fake_x, training=training)
         terms = {
@@ -136,24 +139,12 @@ class CycleGAN(TrainStepModel):
             terms["identity_y"] = weight * mean_absolute_error(y, same_y)
         return {**terms, "fake_x": fake_x, "fake_y": fake_y}
 
-    def _made(self, generator, source, target, training):
-        """What a generator makes of images to translate, and of those of its target domain, if that is asked for."""
-        if self.identity_weight == 0:
-            return generator(source, training=training), None
-        if any(batch_norms(generator)):
-            return generator(source, training=training), generator(target, training=training)
-        # In one pass, which is faster for small batches.
-        made = generator(tf.concat([source, target], 0), training=training)
-        rows = source.shape[0] or tf.shape(source)[0]
-        return made[:rows], made[rows:]
-
     def discriminator_objective(self, x, fake_x, y, fake_y, training=True):
         """Half of each discriminator's loss per row, which slows them down against the generators, as in the paper."""
         loss = ADVERSARIAL_LOSSES[self.adversarial_loss][0]
-        judge_x, judge_y = self.discriminator_x, self.discriminator_y
         return {
-            "discriminator_x_loss": 0.5 * loss(judge_x(x, training=training), judge_x(fake_x, training=training)),
-            "discriminator_y_loss": 0.5 * loss(judge_y(y, training=training), judge_y(fake_y, training=training)),
+            "discriminator_x_loss": 0.5 * loss(*_of_both(self.discriminator_x, x, fake_x, training)),
+            "discriminator_y_loss": 0.5 * loss(*_of_both(self.discriminator_y, y, fake_y, training)),
         }
 
     def train_step(self, pairs):
@@ -253,6 +244,15 @@ class CycleGAN(TrainStepModel):
             requests.append((direction, {"images": images}))
             requests.append((f"{direction}_encoded", {"image_bytes": files}))
         return [("serving_default", requests[0][1]), *requests]
+
+
+def _of_both(network, first, second, training):
+    """What a network makes of two batches: in one pass, which is faster for small ones, unless that would mix them."""
+    if any(batch_norms(network)):
+        return network(first, training=training), network(second, training=training)
+    made = network(tf.concat([first, second], 0), training=training)
+    rows = first.shape[0] or tf.shape(first)[0]
+    return made[:rows], made[rows:]
 
 
 def _translated(network, images):
