@@ -145,3 +145,10 @@ def test_domains_without_common_classes_have_no_accuracies():
     assert set(found) == {"cycle_error", "cycle_error_x", "cycle_error_y"}
     # Black pixels become brighter by 0.25, and white ones cannot.
     assert 0.1 < found["cycle_error_x"] < 0.25
+
+
+def test_of_large_images_fewer_are_translated():
+    """Four million pixels a side: 61 images of 256 x 256, where 2,000 would take an hour without a GPU."""
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 256, 256, 1), dtype="uint8")
+    pair = data.Pair(data.Source("x", pixels), data.Source("y", pixels[:20]))
+    assert [len(images) for images in TranslationEvaluator(pair, pair).images] == [61, 20]

@@ -11,7 +11,7 @@ WASSERSTEIN_SAMPLES = 1000
 IMAGE_SAMPLES = 5000
 CLASSIFIER_EXAMPLES = 60_000
 CODED_EXAMPLES = 10_000
-TRANSLATED_EXAMPLES = 2000
+TRANSLATED_EXAMPLES, TRANSLATED_PIXELS = 2000, 4_000_000
 DIRECTIONS = ("x_to_y", "y_to_x")
 
 
@@ -153,14 +153,16 @@ class TranslationEvaluator:
 
     Args:
         train: `zoo.data.Pair` that the model learns from.
-        test: `zoo.data.Pair` of held-out images, of which at most 2,000 a side are looked at, in a random order.
+        test: `zoo.data.Pair` of held-out images, of which at most 2,000 a side are looked at, in a random order; of
+            large ones fewer, 61 of 256 x 256 pixels.
         cache_dir: Where the classifiers are kept; None for $ZOO_CACHE_DIR, or else ~/.cache/zoo.
     """
 
     def __init__(self, train, test, cache_dir=None):
         self.sides, self.cache_dir = (train.x, train.y), cache_dir
         self.names = tuple(side.name for side in self.sides)
-        counts = [min(side.size, TRANSLATED_EXAMPLES) for side in (test.x, test.y)]
+        most = min(TRANSLATED_EXAMPLES, max(1, TRANSLATED_PIXELS // (test.shape[0] * test.shape[1])))
+        counts = [min(side.size, most) for side in (test.x, test.y)]
         self.images = tuple(side.examples(count) for side, count in zip((test.x, test.y), counts, strict=True))
         self.labels, self._classifiers = None, None
         if train.x.is_labelled and train.y.is_labelled and train.x.num_classes == train.y.num_classes:
