@@ -394,8 +394,8 @@ def check(processes):
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cycle_gan_step", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=positive, default=8, help="turns of each contestant (default: %(default)s)")
-    parser.add_argument("--steps", type=positive, default=8, help="measured steps in a turn (default: %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=4, help="turns of each contestant (default: %(default)s)")
+    parser.add_argument("--steps", type=positive, default=4, help="measured steps in a turn (default: %(default)s)")
     parser.add_argument("--batch-sizes", type=positive, nargs="+", default=[1, 8], help="default: 1 8")
     parser.add_argument("--threads", type=positive, default=2, help="threads of each contestant (default: %(default)s)")
     parser.add_argument("--contestants", nargs="+", choices=PACKAGES, help="beside zoo; default: all")

@@ -1,9 +1,11 @@
 """CycleGAN between two sets of images without pairs.
 
-python -m recipes.cycle_gan --data emoji
-python -m recipes.cycle_gan --data mnist_usps --batch-size 16
+python -m recipes.cycle_gan --data emoji --epochs 8 --jit-compile
+python -m recipes.cycle_gan --data mnist_usps --batch-size 16 --filters 16 --epochs 6 --jit-compile
 python -m recipes.cycle_gan --data cifar10/horse cifar10/deer
 python -m recipes.cycle_gan --data path/to/horse2zebra --image-size 256 --batch-size 1 --filters 64 --epochs 200
+
+NOTE
 """
 
 from dataclasses import dataclass

@@ -244,6 +244,7 @@ def test_arguments_out_of_range_are_refused(options, message):
             "Images of x: .*This is one example",
         ),
         (lambda model, x, y: model.translate(x, "x2y"), "must be one of 'x_to_y', 'y_to_x'. Received: 'x2y'"),
+        (lambda model, x, y: model.translate(127.5 * (x + 1)), r"must lie in \[-1, 1\].*Divide by 127.5"),
         (lambda model, x, y: model.translate(x[0]), r"takes rows of shape .*This is one row: add an axis"),
     ],
 )

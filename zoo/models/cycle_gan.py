@@ -21,6 +21,7 @@ from zoo.training import (
     averaged,
     batch_norms,
     check_pairs,
+    check_range,
     check_translators,
     minimize,
     only_pairs,
@@ -203,10 +204,12 @@ class CycleGAN(TrainStepModel):
             float32 array (n, height, width, channels).
 
         Raises:
-            ValueError: If the direction is unknown or the images do not fit.
+            ValueError: If the direction is unknown, or the images do not fit or lie outside [-1, 1].
         """
         check_choice("direction", direction, DIRECTIONS)
         network = self.translators[direction]
+        images = self.checked_rows("translate", images, network.input_shape[1:])
+        check_range(images)
 
         def translate(images):
             return _translated(network, images)

@@ -13,6 +13,7 @@ micro-batches, with and without XLA.
 
 from zoo.training.batch import GlobalBatch
 from zoo.training.codes import CodeModel, check_coder
+from zoo.training.examples import check_range
 from zoo.training.guard import StopOnNonFinite
 from zoo.training.latents import (
     LatentModel,
@@ -57,6 +58,7 @@ __all__ = [
     "check_judge",
     "check_no_batch_norm",
     "check_pairs",
+    "check_range",
     "check_scores",
     "check_translators",
     "distribute",

@@ -134,16 +134,27 @@ def check_examples(examples, shape, are_all=False):
             f"The {kind} must be floating point numbers. Received: dtype {examples.dtype}. Convert them: {advice}."
         )
     check_finite(f"The {kind} hold", examples, "Remove or repair those rows before training.")
+    if kind == "images":
+        check_range(examples)
     low, high = examples.min(), examples.max()
-    if kind == "images" and (low < -1 - 1e-3 or high > 1 + 1e-3):
-        raise ValueError(
-            "The images must lie in [-1, 1], as those that the networks make do. "
-            f"Received: min={low:g}, max={high:g}. Divide by 127.5 and subtract 1 if they are 8-bit."
-        )
     if kind == "images" and are_all and 0 <= low < high <= 1:
         raise ValueError(
             "The images must lie in [-1, 1] and use both signs, as those that the networks make do. Received: "
             f"min={low:g}, max={high:g}. `images * 2 - 1` takes [0, 1] to [-1, 1]."
+        )
+
+
+def check_range(images):
+    """Checks that an array of images lies in [-1, 1].
+
+    Raises:
+        ValueError: If it does not.
+    """
+    low, high = images.min(), images.max()
+    if low < -1 - 1e-3 or high > 1 + 1e-3:
+        raise ValueError(
+            "The images must lie in [-1, 1], as those that the networks make do. "
+            f"Received: min={low:g}, max={high:g}. Divide by 127.5 and subtract 1 if they are 8-bit."
         )
 
 
