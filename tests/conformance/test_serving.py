@@ -24,7 +24,7 @@ def inputs_of(row, specs):
             return np.array([5, 3, 5])
         if spec.dtype == tf.string:
             return np.array([encode(image).numpy() for image in row.examples(3)[0]], dtype=object)
-        shape = [size or side for size, side in zip(spec.shape[1:], row.shape, strict=True)]
+        shape = [row.shape[axis] if size is None else size for axis, size in enumerate(spec.shape[1:])]
         return rng.normal(size=(3, *shape)).astype("float32")
 
     return {name: rows(spec) for name, spec in specs.items()}
