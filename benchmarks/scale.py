@@ -57,7 +57,7 @@ def train(
     import numpy as np
     import tensorflow as tf
 
-    from tests.conformance.rows import ROWS, compile_sgd, examples_of
+    from tests.conformance.rows import ROWS, compile_sgd
     from zoo.runs.devices import make_strategy
     from zoo.training import is_chief
 
@@ -77,7 +77,8 @@ def train(
             model.compile(*optimizers, **execution)
         else:
             compile_sgd(model, LEARNING_RATE, **execution)
-    examples = tf.data.Dataset.from_tensor_slices(examples_of(model.example_shape, batch * steps)).batch(batch, True)
+    examples = row.examples(batch * steps, shape=model.example_shape)
+    examples = tf.data.Dataset.from_tensor_slices(examples).batch(batch, True)
     built = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     class Clock(keras.callbacks.Callback):

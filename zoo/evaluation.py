@@ -162,11 +162,13 @@ class TranslationEvaluator:
         self.sides, self.cache_dir = (train.x, train.y), cache_dir
         self.names = tuple(side.name for side in self.sides)
         most = min(TRANSLATED_EXAMPLES, max(1, TRANSLATED_PIXELS // (test.shape[0] * test.shape[1])))
-        counts = [min(side.size, most) for side in (test.x, test.y)]
-        self.images = tuple(side.examples(count) for side, count in zip((test.x, test.y), counts, strict=True))
+        sides = [(side, min(side.size, most)) for side in (test.x, test.y)]
         self.labels, self._classifiers = None, None
         if train.x.is_labelled and train.y.is_labelled and train.x.num_classes == train.y.num_classes:
-            self.labels = tuple(side.labelled(count)[1] for side, count in zip((test.x, test.y), counts, strict=True))
+            found = [side.labelled(count) for side, count in sides]
+            self.images, self.labels = zip(*found, strict=True)
+        else:
+            self.images = tuple(side.examples(count) for side, count in sides)
 
     def __call__(self, model):
         """Metrics of `model.translate`, {name: number}."""
