@@ -328,11 +328,11 @@ class TrainStepModel(keras.Model):
             ValueError: If they have another shape; the message calls who takes them `what`.
         """
         rows = np.asarray(rows, "float32")
-        if not _fits(rows.shape[1:], shape) or not len(rows):
+        if not fits(rows.shape[1:], shape) or not len(rows):
             raise ValueError(
                 f"`{what}` takes rows of shape (batch, {', '.join(map(str, shape))}), at least one. "
                 f"Received: {rows.shape}."
-                + (" This is one row: add an axis, `x[None]`." if _fits(rows.shape, shape) else "")
+                + (" This is one row: add an axis, `x[None]`." if fits(rows.shape, shape) else "")
             )
         return rows
 
@@ -362,7 +362,8 @@ class TrainStepModel(keras.Model):
         saved_model.write(self.signatures(), filepath, track=[self], warmup=warmup)
 
 
-def _fits(received, expected):
+def fits(received, expected):
+    """Whether a shape is the expected one, where None stands for any size."""
     return len(received) == len(expected) and all(
         wanted in (size, None) for size, wanted in zip(received, expected, strict=True)
     )

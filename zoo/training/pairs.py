@@ -2,6 +2,7 @@
 
 from zoo.training.examples import check_fit
 from zoo.training.latents import check_network, check_scores
+from zoo.training.model import fits
 
 
 def only_pairs(data):
@@ -99,9 +100,7 @@ def check_translators(generator_xy, generator_yx, discriminator_x, discriminator
         check_scores(name, network)
     shape_x, shape_y = (network.input_shape[1:] for network in discriminators.values())
     for (name, network), given, made in zip(generators.items(), (shape_x, shape_y), (shape_y, shape_x), strict=True):
-        takes = len(network.input_shape) == 4 and all(
-            size in (None, wanted) for size, wanted in zip(network.input_shape[1:], given, strict=True)
-        )
+        takes = fits(given, network.input_shape[1:])
         found = tuple(network.compute_output_shape((1, *given)))[1:] if takes else None
         if found != made:
             raise ValueError(
