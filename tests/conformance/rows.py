@@ -7,6 +7,7 @@ from functools import partial
 import keras
 import numpy as np
 
+from tests.graphs import executed_graphs
 from zoo import (
     GAN,
     OTGAN,
@@ -222,12 +223,13 @@ def fit(model, examples, epochs=2, batch_size=8, **options):
 
 @functools.cache
 def plain_training(name):
-    """What one replica makes of three batches of seven, twice: weights before and after, and logs."""
+    """What one replica makes of three batches of seven, twice: weights before and after, logs, executed graphs."""
     row = ROWS[name]
     # Whatever was built before: from some starts, plain SGD runs away.
     keras.utils.set_random_seed(0)
     model = row.build()
     compile_sgd(model, row.learning_rate)
     start = model.get_weights()
-    logs = fit(model, row.examples(3 * ROWS_PER_BATCH), batch_size=ROWS_PER_BATCH).history
-    return start, model.get_weights(), logs
+    with executed_graphs() as graphs:
+        logs = fit(model, row.examples(3 * ROWS_PER_BATCH), batch_size=ROWS_PER_BATCH).history
+    return start, model.get_weights(), logs, graphs

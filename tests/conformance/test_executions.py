@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conformance.rows import ROWS, ROWS_PER_BATCH, compile_sgd, fit, largest_difference, plain_training, weights
+from tests.graphs import races
 
 # Ways to execute the same training: (replicas, options of `compile`).
 EXECUTIONS = {
@@ -22,7 +23,7 @@ EXECUTIONS = {
 def test_every_execution_gives_the_same_weights_and_logs(name, execution, two_replicas):
     """Replicas get four and three rows. The largest difference allowed, 1e-5, is the design's."""
     replicas, options = EXECUTIONS[execution]
-    start, expected, expected_logs = plain_training(name)
+    start, expected, expected_logs, _ = plain_training(name)
     strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
     with strategy.scope():
         model = ROWS[name].build()
@@ -34,3 +35,11 @@ def test_every_execution_gives_the_same_weights_and_logs(name, execution, two_re
     assert largest_difference(expected, weights(model)) < 1e-5
     for term, values in expected_logs.items():
         np.testing.assert_allclose(logs[term], values, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_no_weight_is_read_while_it_is_written(name):
+    """Not by chance: in the graph that is executed, each read of a variable has to come before or after each write."""
+    *_, graphs = plain_training(name)
+    steps = [graph for graph in graphs if any("Assign" in node.op for node in graph.node)]
+    assert steps and not [pair for graph in steps for pair in races(graph)]

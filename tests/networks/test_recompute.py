@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.graphs import executed_graphs, races
 from zoo import GAN, Recompute, mlp_critic
 
 
@@ -27,10 +28,42 @@ def test_trains_as_without_and_updates_batch_statistics_once(execution):
         model = GAN(generator(recompute), mlp_critic((2,), hidden=(4,)))
         model.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1), **execution)
         examples = np.random.default_rng(0).uniform(-1, 1, (32, 2)).astype("float32")
-        model.fit(examples, batch_size=8, epochs=1, shuffle=False, verbose=0)
+        with executed_graphs() as graphs:
+            model.fit(examples, batch_size=8, epochs=1, shuffle=False, verbose=0)
         weights.append(model.generator.get_weights())
+        assert not [pair for graph in graphs for pair in races(graph)]
     for one, other in zip(*weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_both_passes_leave_out_the_same_values_and_cast_alike(policy):
+    """With a step taken between the two, a second mask of dropout, or weights cast once more, would show."""
+
+    def gradients_of(recompute):
+        keras.utils.set_random_seed(0)
+        block = keras.Sequential(
+            [
+                keras.Input((6,)),
+                keras.layers.Dense(64, "tanh"),
+                keras.layers.Dropout(0.5, seed=1),
+                keras.layers.Dense(6),
+            ]
+        )
+        block = Recompute(block) if recompute else block
+        points = tf.random.stateless_normal((5, 6), [0, 0])
+        gradients = []
+        for _ in range(2):
+            with tf.GradientTape() as tape:
+                value = tf.reduce_sum(tf.cast(block(points, training=True), tf.float32) ** 2)
+            gradients += [tf.convert_to_tensor(one) for one in tape.gradient(value, block.trainable_variables)]
+        return gradients
+
+    keras.config.set_dtype_policy(policy)
+    plain, recomputed = gradients_of(False), gradients_of(True)
+    for one, other in zip(plain, recomputed, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert np.abs(plain[0] - plain[4]).max() > 0.1  # each step draws a mask of its own
 
 
 def test_is_saved_with_its_block(tmp_path):

@@ -1,0 +1,48 @@
+"""Graphs as TensorFlow executes them, after its optimizers: which accesses to a variable have no order."""
+
+from contextlib import contextmanager
+
+from tensorflow.python.eager import context
+
+
+@contextmanager
+def executed_graphs():
+    """A list of the graphs of what is executed within, filled at the end."""
+    graphs = []
+    with context.collect_graphs(optimized=True) as collected:
+        yield graphs
+    graphs += collected
+
+
+def races(graph):
+    """Pairs of a read and a write of one variable, by name, of which neither has to wait for the other.
+
+    TensorFlow 2.21's dependency optimizer forgets some of these orders; then a weight may be read before or after its
+    update, as chance has it.
+    """
+    inputs = {node.name: [one.lstrip("^").split(":")[0] for one in node.input] for node in graph.node}
+    operations = {node.name: node.op for node in graph.node}
+    reads, writes = {}, {}
+    for name, operation in operations.items():
+        if operation == "ReadVariableOp":
+            reads.setdefault(inputs[name][0], []).append(name)
+        elif "Assign" in operation or operation.startswith("ResourceApply"):
+            writes.setdefault(inputs[name][0], []).append(name)
+
+    def all_before(name):
+        found, left = set(), [name]
+        while left:
+            for one in inputs[left.pop()]:
+                if one not in found:
+                    found.add(one)
+                    left.append(one)
+        return found
+
+    before = {name: all_before(name) for names in [*reads.values(), *writes.values()] for name in names}
+    return [
+        (read, write)
+        for variable, names in writes.items()
+        for write in names
+        for read in reads.get(variable, ())
+        if read not in before[write] and write not in before[read]
+    ]
