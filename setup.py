@@ -40,6 +40,9 @@ setup(
         "orjson>=3.10,<4",
         "prometheus-client>=0.21,<1",
         "tyro>=1.0,<2",
+        "tokenizers>=0.21,<0.24",
+        "num2words>=0.5.14,<0.6",
+        "sacrebleu>=2.5,<3",
     ],
     extras_require={
         "test": [

@@ -12,6 +12,7 @@ IMAGE_SAMPLES = 5000
 CLASSIFIER_EXAMPLES = 60_000
 CODED_EXAMPLES = 10_000
 TRANSLATED_EXAMPLES, TRANSLATED_PIXELS = 2000, 4_000_000
+TRANSLATED_TEXTS, UNTRAINED_TEXTS = 2000, 64
 DIRECTIONS = ("x_to_y", "y_to_x")
 
 
@@ -203,6 +204,39 @@ class TranslationEvaluator:
         if self._classifiers is None:
             self._classifiers = [classifier_of(side, self.cache_dir) for side in self.sides]
         return self._classifiers
+
+
+class TextEvaluator:
+    """What translations of held-out texts are worth: BLEU, chrF and exact match, perplexity and token accuracy.
+
+    Args:
+        test: `zoo.data.TextPairs`, of which the first 2,000 are translated.
+    """
+
+    def __init__(self, test):
+        self.sources, self.targets = test.sources[:TRANSLATED_TEXTS], test.targets[:TRANSLATED_TEXTS]
+
+    def __call__(self, model):
+        """Metrics of `model.translate` and `model.likelihood`, {name: number or text}."""
+        return self._of(model, self.sources, self.targets)
+
+    def untrained(self, model):
+        """The same of a few texts, by the most likely token at each place: a model that ends no text takes long."""
+        return self._of(model, self.sources[:UNTRAINED_TEXTS], self.targets[:UNTRAINED_TEXTS], num_beams=1)
+
+    def _of(self, model, sources, targets, **options):
+        from zoo.metrics import perplexity, translation_quality
+
+        told = model.likelihood(sources, targets)
+        tokens = told["num_tokens"].sum()
+        nats = -float(told["log_probabilities"].astype("float64").sum() / tokens)
+        return {
+            **translation_quality(model.translate(sources, **options), targets),
+            "perplexity": perplexity(nats),
+            "test_cross_entropy": nats,
+            "test_token_accuracy": float(told["num_right"].sum() / tokens),
+            "num_texts": len(sources),
+        }
 
 
 def classifier_of(source, cache_dir=None):

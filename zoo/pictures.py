@@ -140,6 +140,23 @@ def curves(columns, x_label):
     return _pixels(figure)
 
 
+def heat_maps(maps):
+    """Matrices with a word at each row and column, side by side: alignments, plans of transport.
+
+    Args:
+        maps: List of (matrix (n, m), n words of the rows, m words of the columns).
+
+    Returns:
+        uint8 array (height, width, 3).
+    """
+    figure = _figure(4.5 * len(maps), 4.5)
+    for axes, (matrix, rows, columns) in zip(figure.subplots(1, len(maps), squeeze=False).flat, maps, strict=True):
+        axes.imshow(matrix, cmap="Blues", vmin=0)
+        axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(rows)), rows, fontsize=7)
+    return _pixels(figure)
+
+
 def save(picture, path):
     """Writes a picture as PNG, beside and then in place of an older one.
 

@@ -40,3 +40,37 @@ class ConstantThenLinear(keras.optimizers.schedules.LearningRateSchedule):
         """The constructor's arguments."""
         names = ("learning_rate", "constant_steps", "decay_steps")
         return {name: getattr(self, name) for name in names}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class WarmUpThenInverseRoot(keras.optimizers.schedules.LearningRateSchedule):
+    """scale * width^-0.5 * min(n^-0.5, n * warm_up_steps^-1.5) at the n-th update (Vaswani et al. 2017, equation 3).
+
+    Args:
+        width: d_model of the Transformer, 1 or more.
+        warm_up_steps: Updates in which the rate rises in a straight line, 1 or more (paper: 4000).
+        scale: Factor of the whole, at least 0.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        WarmUpThenInverseRoot(512)(3999)  # 7e-4, the highest rate of the paper's base model
+    """
+
+    def __init__(self, width, warm_up_steps=4000, scale=1.0):
+        super().__init__()
+        check_whole("width", width, low=1)
+        check_whole("warm_up_steps", warm_up_steps, low=1)
+        check_number("scale", scale, 0)
+        self.width, self.warm_up_steps, self.scale = width, warm_up_steps, scale
+
+    def __call__(self, step):
+        """The rate of an update, a float32 scalar, from the number of updates made before."""
+        number = ops.cast(step, "float32") + 1.0
+        rising = number * self.warm_up_steps**-1.5
+        return self.scale * self.width**-0.5 * ops.minimum(1.0 / ops.sqrt(number), rising)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {name: getattr(self, name) for name in ("width", "warm_up_steps", "scale")}

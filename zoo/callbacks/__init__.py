@@ -1,4 +1,4 @@
-"""Callbacks that Keras lacks: sample pictures, metrics between epochs, atomic checkpoints, time left and time budget.
+"""Callbacks that Keras lacks: sample pictures and texts, metrics between epochs, atomic checkpoints, time left and time budget.
 
 They know no model class, only `steps_taken`, `request_stop` and `stop_requested`.
 """
@@ -6,7 +6,7 @@ They know no model class, only `steps_taken`, `request_stop` and `stop_requested
 from zoo.callbacks.checkpoints import Checkpoint, KeepBest, reserve, save_weights
 from zoo.callbacks.clock import Countdown, Progress, TimeBudget, duration
 from zoo.callbacks.logs import Evaluate, History, read_history
-from zoo.callbacks.samples import Pictures, SampleGrid
+from zoo.callbacks.samples import Pictures, SampleGrid, Texts
 
 __all__ = [
     "Checkpoint",
@@ -17,6 +17,7 @@ __all__ = [
     "Pictures",
     "Progress",
     "SampleGrid",
+    "Texts",
     "TimeBudget",
     "duration",
     "read_history",

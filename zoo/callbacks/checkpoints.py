@@ -79,7 +79,10 @@ class KeepBest(keras.callbacks.Callback):
             number of 1 or more.
     """
 
-    HIGHER_IS_BETTER = ("modes_found", "high_quality", "accuracy_x_to_y", "accuracy_y_to_x")
+    HIGHER_IS_BETTER = (
+        *("modes_found", "high_quality", "accuracy_x_to_y", "accuracy_y_to_x"),
+        *("bleu", "chrf", "exact_match", "token_accuracy", "test_token_accuracy"),
+    )
 
     def __init__(self, folder, metric, *, patience=None):
         super().__init__()

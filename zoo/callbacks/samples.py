@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from zoo import pictures
 from zoo.checks import check_folder, check_positive
+from zoo.files import write_text
 
 
 class Pictures(keras.callbacks.Callback):
@@ -77,3 +78,39 @@ class SampleGrid(Pictures):
     def path(self, name, epoch):
         """The file of a picture, which are all of one kind."""
         return self.folder / f"epoch-{epoch:04d}.png"
+
+
+class Texts(keras.callbacks.Callback):
+    """Writes at the end of an epoch what a model says, as text files and as text in TensorBoard.
+
+    Args:
+        write: Function of the model that returns {name: text, in Markdown}.
+        folder: Where `<name>/epoch-0001.md` and so on are written.
+        log_dir: TensorBoard folder, or None.
+        every: Write each `every`-th epoch.
+
+    Raises:
+        NotADirectoryError: If `folder` is a file.
+        ValueError: If `every` is no whole number of 1 or more.
+    """
+
+    def __init__(self, write, folder, log_dir=None, *, every=1):
+        super().__init__()
+        check_positive("every", every)
+        self.write, self.folder, self.every = write, Path(folder), every
+        check_folder("folder", self.folder)
+        self.writer = tf.summary.create_file_writer(str(log_dir)) if log_dir else None
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the texts of this epoch."""
+        if (epoch + 1) % self.every:
+            return
+        for name, text in self.write(self.model).items():
+            path = self.folder / name / f"epoch-{epoch + 1:04d}.md"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, text)
+            if self.writer:
+                with self.writer.as_default():
+                    tf.summary.text(name, text, step=epoch)
+        if self.writer:
+            self.writer.flush()

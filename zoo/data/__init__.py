@@ -1,10 +1,11 @@
-"""Data by name, or from a folder of images or records, as `tf.data` pipelines whose order can be resumed.
+"""Data by name, or from files, as `tf.data` pipelines whose order can be resumed.
 
     from zoo import data
 
     source = data.load("digits", split="train")
     batches = source.batches(64, seed=0)
     pair = data.load_pair(("cifar10/horse", "cifar10/deer"))
+    texts = data.load_text("multi30k/de-en")
 
 Sets larger than memory are folders of records: `python -m zoo.data.records SOURCE OUT` writes them.
 
@@ -15,7 +16,8 @@ from zoo.checks import no_such_name
 from zoo.data.loading import load, names
 from zoo.data.pairs import Pair, load_pair
 from zoo.data.source import Source
+from zoo.data.text import TextPairs, load_text
 
-__all__ = ["Pair", "Source", "load", "load_pair", "names"]
+__all__ = ["Pair", "Source", "TextPairs", "load", "load_pair", "load_text", "names"]
 
 __getattr__ = no_such_name(__name__, __all__)

@@ -6,6 +6,7 @@ from zoo.metrics.features import ClassifierFeatures, FeatureExtractor, classifie
 from zoo.metrics.frechet import frechet_distance, gaussian_frechet_distance
 from zoo.metrics.modes import mode_coverage
 from zoo.metrics.neighbours import neighbour_accuracy
+from zoo.metrics.text import perplexity, translation_quality
 from zoo.metrics.wasserstein import wasserstein_2
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "gaussian_frechet_distance",
     "mode_coverage",
     "neighbour_accuracy",
+    "perplexity",
+    "translation_quality",
     "wasserstein_2",
 ]
 

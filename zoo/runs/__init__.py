@@ -11,6 +11,7 @@ from zoo.runs.config import RunConfig, execution, main, start
 from zoo.runs.generation import Generation, GenerationConfig, report
 from zoo.runs.representation import LatentVariables, Representation
 from zoo.runs.running import run
+from zoo.runs.text import TextConfig, TextTranslation
 from zoo.runs.translation import Translation, TranslationConfig
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "LatentVariables",
     "Representation",
     "RunConfig",
+    "TextConfig",
+    "TextTranslation",
     "Translation",
     "TranslationConfig",
     "execution",

@@ -33,6 +33,7 @@ from zoo.training.loop import TrainFunction
 from zoo.training.model import TrainStepModel, whole_number
 from zoo.training.pairs import check_pairs, check_translators, only_pairs
 from zoo.training.pool import ImagePool
+from zoo.training.sequences import check_sequences
 from zoo.training.updates import minimize, update_average, update_each
 from zoo.training.workers import (
     distribute,
@@ -60,6 +61,7 @@ __all__ = [
     "check_pairs",
     "check_range",
     "check_scores",
+    "check_sequences",
     "check_translators",
     "distribute",
     "draw_keys",

@@ -55,6 +55,13 @@ class GlobalBatch:
         """Uniform numbers in (0, 1) for these rows; arguments and result as of `normal`."""
         return self._rows(random.uniform, stream, shape, update)
 
+    def keys(self, stream, update=0):
+        """A random whole number from 0 to 2^32 - 1 for each of these rows, int64 (num_rows,).
+
+        `zoo.random.bits_of_keys` makes as many numbers of it as a network needs, such as masks of dropout.
+        """
+        return self._rows(random.bits, stream, (), update)
+
     def shared_uniform(self, stream, shape):
         """Uniform numbers in (0, 1) of the step, float32 of `shape`, the same on every replica."""
         return random.uniform(shape, seed=self._key(stream, 0))
@@ -73,6 +80,13 @@ class GlobalBatch:
             float32 scalar.
         """
         return ops.sum(ops.cast(values, "float32")) / ops.cast(self.size, "float32")
+
+    def total(self, values):
+        """The sum over the rows of all replicas, from this replica's values (num_rows,); a float32 scalar."""
+        total = tf.reduce_sum(tf.cast(values, tf.float32))
+        if self.num_replicas == 1:
+            return total
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, total)
 
     def joint(self, function, points):
         """What a function makes of the points of all rows; gradients reach those of this replica's.

@@ -220,7 +220,8 @@ def averaged(generator, decay):
     if decay is None:
         return generator
     check_number("generator_ema", decay, 0, below=1)
-    average = keras.models.clone_model(generator)
+    is_graph = isinstance(generator, (keras.Sequential, keras.Model)) and hasattr(generator, "inputs")
+    average = keras.models.clone_model(generator) if is_graph else type(generator).from_config(generator.get_config())
     average.set_weights(generator.get_weights())
     average.trainable = False
     return average

@@ -34,7 +34,7 @@ class TrainFunction:
 
         self.step = step_on
         if model.jit_compile and not model.run_eagerly and self.strategy.num_replicas_in_sync == 1:
-            self.step = tf.function(step_on, jit_compile=True, reduce_retracing=True)
+            self.step = tf.function(step_on, jit_compile=True, reduce_retracing=True, autograph=False)
         self._on_data, self._on_iterator = self._steps_on_data, self._steps_on_iterator
         if not model.run_eagerly:
             self._on_data = tf.function(self._on_data, reduce_retracing=True, autograph=False)

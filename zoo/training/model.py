@@ -85,24 +85,26 @@ class TrainStepModel(keras.Model):
             compile_gradients=self.jit_compile and self.distribute_strategy.num_replicas_in_sync > 1,
         )
 
-    def track(self, batch, **terms):
+    def track(self, batch, weights=None, **terms):
         """Counts the step, and adds each term's mean to its tracker.
 
         Args:
             batch: `GlobalBatch` of the step.
+            weights: As of `observe`.
             **terms: What `minimize` returned of each name in `self.terms` that this step computed.
 
         Returns:
             {name: running mean over the epoch, on this replica}.
         """
         self.step.assign_add(1)
-        return self.observe(batch, **terms)
+        return self.observe(batch, weights, **terms)
 
-    def observe(self, batch, **terms):
+    def observe(self, batch, weights=None, **terms):
         """Adds each term's mean to its tracker, as a `test_step` does; result as of `track`.
 
         Args:
             batch: `GlobalBatch` of the step.
+            weights: {name: number of what a term is the mean of, on this replica}, such as tokens; None for rows.
             **terms: The mean over this replica's rows, or the values of the rows, of which there may be none.
         """
         rows = tf.cast(batch.num_rows, tf.float32)
@@ -110,7 +112,7 @@ class TrainStepModel(keras.Model):
             if tracker.name in terms:
                 value = tf.convert_to_tensor(terms[tracker.name])
                 mean = tf.math.divide_no_nan(tf.reduce_sum(value), rows) if value.shape.rank else value
-                tracker.update_state(mean, sample_weight=rows)
+                tracker.update_state(mean, sample_weight=(weights or {}).get(tracker.name, rows))
         return {tracker.name: tracker.result() for tracker in self.trackers}
 
     def compile(

@@ -1,0 +1,66 @@
+"""Losses of sequences: likelihood, and optimal transport between what is said and what was meant."""
+
+import tensorflow as tf
+
+from zoo import ot
+
+
+def token_cross_entropy(labels, logits, label_smoothing=0.0):
+    """-sum_k q_k log p_k per token, with q = (1 - e) onehot(label) + e / K (Szegedy et al. 2016, section 7).
+
+    Args:
+        labels: int (batch, n).
+        logits: (batch, n, K), float32.
+        label_smoothing: e, in [0, 1).
+
+    Returns:
+        float32 (batch, n), in nats.
+
+    Example:
+        >>> token_cross_entropy([[1]], [[[0.0, 0.0]]])  # [[0.693]], log 2
+    """
+    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    if not label_smoothing:
+        return nats
+    # -log p_k = log sum exp(logits) - logit_k, so the mean over k differs from the label's by these two.
+    right = tf.gather(logits, labels, axis=-1, batch_dims=2)
+    return nats + label_smoothing * (right - tf.reduce_mean(logits, -1))
+
+
+def soft_embeddings(logits, embeddings, temperature=1.0):
+    """softmax(logits / t) E: what tokens are expected to mean (Chen et al. 2019, section 3.1).
+
+    Args:
+        logits: (batch, n, K).
+        embeddings: E, (K, width).
+        temperature: t, above 0; towards 0 it is the embedding of the most likely token.
+
+    Returns:
+        Tensor (batch, n, width).
+    """
+    return tf.matmul(tf.nn.softmax(logits / temperature, -1), embeddings)
+
+
+def sequence_transport(
+    said, meant, said_mask, meant_mask, *, method="ipot", strength=0.5, num_iterations=50, **options
+):
+    """Optimal transport between two sequences of embeddings with cosine costs (Chen et al. 2019, equation 4).
+
+    Args:
+        said: Embeddings (batch, n, width).
+        meant: Others (batch, m, width).
+        said_mask: Whether a place counts, bool (batch, n); padding, beginnings and ends do not.
+        meant_mask: The same, (batch, m).
+        method: "ipot", as in the paper, or "sinkhorn".
+        strength: beta of IPOT, or epsilon of Sinkhorn.
+        num_iterations: Iterations of either.
+        options: Of `zoo.ot.ipot` or `zoo.ot.sinkhorn`, as `gradient`: with "envelope" the plan is held fixed.
+
+    Returns:
+        <P, C>, float32 (batch,), in [0, 2]; 0 where a side has nothing that counts.
+    """
+    cost = ot.cosine(said, meant)
+    masks = {"source_mask": said_mask, "target_mask": meant_mask}
+    if method == "ipot":
+        return ot.ipot(cost, strength, num_iterations=num_iterations, **masks, **options).transport_cost
+    return ot.sinkhorn(cost, strength, max_iterations=num_iterations, **masks, **options).transport_cost

@@ -1,0 +1,116 @@
+"""The task of recipes that translate texts."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Literal
+
+from zoo import data
+from zoo.evaluation import TextEvaluator
+from zoo.runs.config import RunConfig
+
+_SHOWN, _DRAWN = 10, 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig(RunConfig):
+    """Options of every recipe that learns from pairs of texts."""
+
+    MAY_BE_ZERO: ClassVar = RunConfig.MAY_BE_ZERO
+
+    data: tuple[str, ...] = ("number_words/en-fr",)
+    """Pairs of texts: number_words/<language>-<language>, multi30k/de-en, tatoeba/en-fr, tfds/<name>, a file with a tab
+    between source and target, or two files of as many lines."""
+    vocabulary: Literal["word", "character", "subword"] = "subword"
+    """What a token is."""
+    vocabulary_size: int = 4000
+    """Most tokens that a vocabulary may have."""
+    separate_vocabularies: bool = False
+    """One vocabulary for each language, instead of one for both."""
+    lowercase: bool = False
+    """Bring texts to lower case."""
+    max_length: int = 64
+    """Tokens of a text at most; longer ones lose their end, and are counted."""
+    batch_tokens: int | None = None
+    """Batches of about so many tokens a side, instead of `batch_size` texts."""
+
+    def load(self, split):
+        """The `zoo.data.TextPairs` of a split."""
+        return data.load_text(self.data[0] if len(self.data) == 1 else self.data, split=split)
+
+    def vocabularies(self):
+        """The vocabulary of sources and that of targets, learnt from the training split; one twice if it is shared."""
+        from zoo.vocabulary import Vocabulary
+
+        pairs = self.load("train")
+        sides = (pairs.sources, pairs.targets)
+        sides = sides if self.separate_vocabularies else (pairs.sources + pairs.targets,)
+        learnt = [
+            Vocabulary.learn(texts, self.vocabulary, self.vocabulary_size, lowercase=self.lowercase) for texts in sides
+        ]
+        return learnt[0], learnt[-1]
+
+
+class TextTranslation:
+    """Data, metrics, pictures and texts of models with `translate`, `likelihood` and `plans`.
+
+    Args:
+        vocabularies: `Vocabulary` of sources and of targets.
+        config: A `TextConfig`.
+
+    Attributes:
+        data: `zoo.data.text.EncodedPairs` that the model learns from.
+        batch_options: Options of its batches: none.
+    """
+
+    batch_options = {}
+
+    def __init__(self, vocabularies, config):
+        self.config = config
+        self.data = config.load("train").encoded(*vocabularies, config.max_length, config.batch_tokens)
+
+    @cached_property
+    def evaluate(self):
+        """Function of the model that returns {metric: number}; it reads the test split, on the chief only."""
+        return TextEvaluator(self.config.load("test"))
+
+    def baselines(self, model):
+        """What the untrained model reaches, on a few texts."""
+        return {"untrained": self.evaluate.untrained(model)}
+
+    def conclude(self, model):
+        """Metrics of the trained model alone: none."""
+        return {}
+
+    def callbacks(self, folder):
+        """Callbacks that draw plans of transport and write translations, in each epoch that is evaluated."""
+        from zoo.callbacks import Pictures, Texts
+
+        every, places = (
+            min(self.config.evaluate_every, self.config.epochs),
+            (folder / "samples", folder / "logs" / "samples"),
+        )
+        return [Pictures(self.draw, *places, every=every), Texts(self.write, *places, every=every)]
+
+    def draw(self, model):
+        """{name: picture}: how what is said of some held-out texts is transported to what was meant."""
+        from zoo import pictures
+
+        some = slice(0, _DRAWN)
+        plans = model.plans(self.evaluate.sources[some], self.evaluate.targets[some])
+        return {"plans": pictures.heat_maps([(plan, tokens, tokens) for plan, tokens in plans if len(tokens)])}
+
+    def write(self, model):
+        """{name: text}: held-out texts, what they become, and what was meant."""
+        sources, targets = self.evaluate.sources[:_SHOWN], self.evaluate.targets[:_SHOWN]
+        rows = zip(sources, model.translate(sources), targets, strict=True)
+        lines = [" | ".join(text.replace("|", "\\|") for text in row) for row in rows]
+        return {"translations": "\n".join(["source | translation | reference", "--- | --- | ---", *lines]) + "\n"}
+
+    def report(self, metrics):
+        """One line with BLEU, exact match and perplexity, beside what they were."""
+        before = metrics["untrained"]["perplexity"]
+        return (
+            f"BLEU {metrics['bleu']:.2f}, chrF {metrics['chrf']:.1f}, exact match {100 * metrics['exact_match']:.1f} %, "
+            f"perplexity {metrics['perplexity']:.3f} (untrained {before:.4g}), token accuracy "
+            f"{100 * metrics['test_token_accuracy']:.1f} %, on {metrics['num_texts']} held-out texts."
+        )
