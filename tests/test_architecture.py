@@ -23,12 +23,11 @@ ALLOWED = {
     "decoding": {"checks", "random"},
     "losses": {"ot"},
     "distributions": {"checks"},
-    "training": {"checks", "random", "serving"},
+    "training": {"checks", "decoding", "random", "serving", "vocabulary"},
     "networks": {"checks", "random"},
     "schedules": {"checks"},
     "models": {
         "checks",
-        "decoding",
         "distributions",
         "encoded",
         "losses",

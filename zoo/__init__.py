@@ -1,7 +1,7 @@
 """Zoo: generative, optimal-transport and vision models as Keras classes that train, resume and serve.
 
-Its names are the public classes and functions of schedules.py and of the files in models/ and networks/. Each is
-loaded when it is first used, so `import zoo` costs nothing and brings no TensorFlow.
+Its names are the public classes and functions of schedules.py and of the files in models/ and networks/, and
+Vocabulary. Each is loaded when it is first used, so `import zoo` costs nothing and brings no TensorFlow.
 
     from zoo import WGANGP, dcgan_critic, dcgan_generator
 """
@@ -25,7 +25,7 @@ def _homes():
         module = ".".join(["zoo", *path.relative_to(folder).with_suffix("").parts])
         for name in re.findall(r"^(?:class|def) ([A-Za-z]\w*)", path.read_text(encoding="utf-8"), re.MULTILINE):
             homes[name] = module
-    return homes
+    return homes | {"Vocabulary": "zoo.vocabulary"}
 
 
 def __getattr__(name):

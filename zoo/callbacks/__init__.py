@@ -1,4 +1,4 @@
-"""Callbacks that Keras lacks: sample pictures and texts, metrics between epochs, atomic checkpoints, time left and time budget.
+"""Callbacks that Keras lacks: sample pictures and texts, metrics between epochs, atomic checkpoints, time left.
 
 They know no model class, only `steps_taken`, `request_stop` and `stop_requested`.
 """

@@ -15,7 +15,7 @@ CELLS = {"gru": (layers.GRU, layers.GRUCell), "lstm": (layers.LSTM, layers.LSTMC
 class RecurrentSeq2Seq(SequenceNetwork):
     """Bidirectional encoder, and a decoder that attends to it (Luong et al. 2015, equations 5, 8 and 9).
 
-    h_t = RNN(y_{t-1}, h_{t-1}), a_t = softmax(h_t^T W_a h_s), h~_t = tanh(W_c [a_t h_s; h_t]), logits E W_o h~_t, with E
+    h_t = RNN(y_{t-1}, h_{t-1}), a_t = softmax(h_t^T W_a h_s), h~_t = tanh(W_c [a_t h_s; h_t]), logits E h~_t, with E
     the embeddings of targets. With input feeding, the decoder also reads h~_{t-1} (section 3.3), and its steps have to
     be taken one after the other.
 

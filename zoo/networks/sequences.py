@@ -70,11 +70,3 @@ class SequenceNetwork(keras.Model):
     def from_config(cls, config, custom_objects=None):
         """The network of a `get_config`."""
         return cls(**config)
-
-
-def placed(sequence, new, position):
-    """A sequence (batch, beams, length, ...) whose entry at `position` is `new`, (batch, beams, ...)."""
-    rows, beams = tf.shape(sequence)[0], sequence.shape[1]
-    row, beam = tf.meshgrid(tf.range(rows), tf.range(beams), indexing="ij")
-    places = tf.stack([row, beam, tf.fill(tf.shape(row), position)], -1)
-    return tf.tensor_scatter_nd_update(sequence, places, new)

@@ -1,11 +1,12 @@
 """Transformer for sequence to sequence (Vaswani et al. 2017, Attention is all you need)."""
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 from zoo.checks import check_number, check_positive
 from zoo.networks.dropout import KeyedDropout
-from zoo.networks.sequences import SequenceNetwork, placed
+from zoo.networks.sequences import SequenceNetwork
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -28,7 +29,7 @@ class Transformer(SequenceNetwork):
             (Xiong et al. 2020), instead of after it as in the paper.
 
     Takes (sources, targets), int (batch, n) and (batch, m), where targets begin with BOS and PAD is 0; gives logits
-    (batch, m, target_size) of the tokens that follow. What comes later in targets, and PAD in sources, has no influence.
+    (batch, m, target_size) of the tokens that follow. Later targets, and PAD in sources, have no influence.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -90,7 +91,7 @@ class Transformer(SequenceNetwork):
         return self.logits(self.final_norms[1](x) if self.norm_first else x)
 
     def start(self, memory, num_beams, max_length):
-        """Keys and values of `max_length` tokens to come, for beams of each row: a list of pairs (batch, beams, ...)."""
+        """Keys and values of `max_length` tokens to come, for beams of each row: pairs (batch, beams, ...)."""
         rows = ops.shape(memory["mask"])[0]
         shape = (rows, num_beams, max_length, self.num_heads, self.width // self.num_heads)
         return [tuple(ops.zeros(shape, self.compute_dtype) for _ in range(2)) for _ in self.decoder]
@@ -119,7 +120,7 @@ class Transformer(SequenceNetwork):
         """Embeddings times sqrt(d_model), plus positions from `start` on (sections 3.4 and 3.5)."""
         x = embedding(tokens) * self.width**0.5
         places = ops.cast(start + (0 if is_step else ops.arange(ops.shape(tokens)[1])), "float32")
-        return x + ops.cast(sinusoids(places, self.width), x.dtype)
+        return x + ops.cast(_sinusoids(places, self.width), x.dtype)
 
     def get_config(self):
         """The constructor's arguments."""
@@ -138,7 +139,7 @@ def transformer_big(source_size, target_size=None, **options):
     return Transformer(source_size, target_size, **options)
 
 
-def sinusoids(places, width):
+def _sinusoids(places, width):
     """Encodings of positions: sin(p / 10000^(2i/d)) in the first half, the cosines in the second (section 3.5).
 
     The paper has sines and cosines in turns; the order of a vector's entries makes no difference to what follows.
@@ -192,7 +193,7 @@ class _Attention(layers.Layer):
     def step(self, x, position, mask, cached):
         """The same for the newest token x (batch, beams, width), whose keys and values join those before it."""
         query = self.in_heads(self.query(x)) * (self.width // self.num_heads) ** -0.5
-        key, value = (placed(old, new, position) for old, new in zip(cached, self.keys_values(x), strict=True))
+        key, value = (_placed(old, new, position) for old, new in zip(cached, self.keys_values(x), strict=True))
         scores = ops.einsum("bqhd,bqkhd->bqhk", query, key)
         found = ops.einsum("bqhk,bqkhd->bqhd", _softmax(scores, mask), value)
         return self.output_layer(ops.reshape(found, (*ops.shape(x)[:2], self.width))), (key, value)
@@ -202,6 +203,14 @@ def _softmax(scores, mask):
     """Softmax over the last axis where the mask is true, computed in float32."""
     masked = ops.where(mask, ops.cast(scores, "float32"), -1e9)
     return ops.cast(ops.softmax(masked, -1), scores.dtype)
+
+
+def _placed(sequence, new, position):
+    """A sequence (batch, beams, length, ...) whose entry at `position` is `new`, (batch, beams, ...)."""
+    rows, beams = tf.shape(sequence)[0], sequence.shape[1]
+    row, beam = tf.meshgrid(tf.range(rows), tf.range(beams), indexing="ij")
+    places = tf.stack([row, beam, tf.fill(tf.shape(row), position)], -1)
+    return tf.tensor_scatter_nd_update(sequence, places, new)
 
 
 class _Block(layers.Layer):

@@ -85,10 +85,8 @@ class TextTranslation:
         """Callbacks that draw plans of transport and write translations, in each epoch that is evaluated."""
         from zoo.callbacks import Pictures, Texts
 
-        every, places = (
-            min(self.config.evaluate_every, self.config.epochs),
-            (folder / "samples", folder / "logs" / "samples"),
-        )
+        every = min(self.config.evaluate_every, self.config.epochs)
+        places = (folder / "samples", folder / "logs" / "samples")
         return [Pictures(self.draw, *places, every=every), Texts(self.write, *places, every=every)]
 
     def draw(self, model):
@@ -108,9 +106,9 @@ class TextTranslation:
 
     def report(self, metrics):
         """One line with BLEU, exact match and perplexity, beside what they were."""
-        before = metrics["untrained"]["perplexity"]
+        shares = {name: 100 * metrics[name] for name in ("exact_match", "test_token_accuracy")}
         return (
-            f"BLEU {metrics['bleu']:.2f}, chrF {metrics['chrf']:.1f}, exact match {100 * metrics['exact_match']:.1f} %, "
-            f"perplexity {metrics['perplexity']:.3f} (untrained {before:.4g}), token accuracy "
-            f"{100 * metrics['test_token_accuracy']:.1f} %, on {metrics['num_texts']} held-out texts."
+            f"BLEU {metrics['bleu']:.2f}, chrF {metrics['chrf']:.1f}, exact match {shares['exact_match']:.1f} %, "
+            f"perplexity {metrics['perplexity']:.3f} (untrained {metrics['untrained']['perplexity']:.4g}), token "
+            f"accuracy {shares['test_token_accuracy']:.1f} %, on {metrics['num_texts']} held-out texts."
         )

@@ -33,7 +33,7 @@ from zoo.training.loop import TrainFunction
 from zoo.training.model import TrainStepModel, whole_number
 from zoo.training.pairs import check_pairs, check_translators, only_pairs
 from zoo.training.pool import ImagePool
-from zoo.training.sequences import check_sequences
+from zoo.training.texts import TextModel, shifted
 from zoo.training.updates import minimize, update_average, update_each
 from zoo.training.workers import (
     distribute,
@@ -49,6 +49,7 @@ __all__ = [
     "ImagePool",
     "LatentModel",
     "StopOnNonFinite",
+    "TextModel",
     "TrainFunction",
     "TrainStepModel",
     "averaged",
@@ -61,7 +62,6 @@ __all__ = [
     "check_pairs",
     "check_range",
     "check_scores",
-    "check_sequences",
     "check_translators",
     "distribute",
     "draw_keys",
@@ -74,6 +74,7 @@ __all__ = [
     "only_pairs",
     "share_weights",
     "shares",
+    "shifted",
     "update_average",
     "update_each",
     "whole_number",

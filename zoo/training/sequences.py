@@ -68,6 +68,6 @@ def _check_ids(name, ids, size):
         )
     if (ids[:, 0] == 0).any():
         raise ValueError(
-            f"The {name} begin with padding in row {int(np.argmax(ids[:, 0] == 0))}. Expected tokens, their end (2), then "
-            "padding (0). An empty text is its end alone, as `Vocabulary.encode` makes it."
+            f"The {name} begin with padding in row {int(np.argmax(ids[:, 0] == 0))}. Expected tokens, their end (2), "
+            "then padding (0). An empty text is its end alone, as `Vocabulary.encode` makes it."
         )
