@@ -16,7 +16,10 @@ from zoo import (
     WGANGP,
     Autoencoder,
     CycleGAN,
+    Seq2Seq,
     SinkhornGAN,
+    Transformer,
+    Vocabulary,
     dcgan_critic,
     dcgan_generator,
     mlp_critic,
@@ -42,6 +45,7 @@ class Row:
         large: Options of `build` for a model of realistic size, which benchmarks/scale.py trains.
         learning_rate: Of SGD; small where a loss is so steep that rounding would grow from step to step.
         domains: Sets of examples that the model learns from.
+        tokens: Size of the vocabulary, where examples are ids of texts; 0 where they are numbers.
     """
 
     build: callable
@@ -50,10 +54,12 @@ class Row:
     large: dict
     learning_rate: float = 0.05
     domains: int = 1
+    tokens: int = 0
 
     def examples(self, count, seed=0, shape=None):
         """Arguments of `fit`: one array, or with two domains a pair of them."""
-        sets = [examples_of(shape or self.shape, count, seed + domain) for domain in range(self.domains)]
+        make = partial(ids_of, self.tokens) if self.tokens else examples_of
+        sets = [make(shape or self.shape, count, seed + domain) for domain in range(self.domains)]
         return sets[0] if self.domains == 1 else tuple(sets)
 
     def change(self, examples, change):
@@ -64,6 +70,15 @@ class Row:
 def examples_of(shape, count, seed=0):
     values = np.random.default_rng(seed).uniform(-0.9, 0.9, (count, *shape))
     return (values + 0.1).astype("float32")
+
+
+def ids_of(tokens, shape, count, seed=0):
+    """Sequences of 2 tokens and more, their ends (2), and padding (0)."""
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(4, tokens, (count, *shape))
+    ends = rng.integers(2, shape[0], (count, 1))
+    places = np.arange(shape[0])
+    return np.where(places < ends, ids, np.where(places == ends, 2, 0)).astype("int32")
 
 
 def _images(model, judge, side=8, filters=4, num_features=1, **options):
@@ -88,6 +103,12 @@ def _translator(side=16, filters=4, num_blocks=1, **options):
     shape = (side, side, 1)
     generators = [resnet_generator(shape, filters, num_blocks) for _ in range(2)]
     return CycleGAN(*generators, *(patch_discriminator(shape, filters) for _ in range(2)), **options)
+
+
+def _speaker(width=8, num_layers=1, tokens=20, **options):
+    words = Vocabulary(["<pad>", "<s>", "</s>", "<unk>", *(f"\u2581w{index}" for index in range(tokens - 4))])
+    network = Transformer(tokens, width=width, num_layers=num_layers, num_heads=2, hidden=2 * width)
+    return Seq2Seq(network, words, num_beams=2, max_length=8, **options)
 
 
 def _adversaries(judge, *penalties):
@@ -190,6 +211,14 @@ ROWS = {
         {**LARGE_CODER, "code_dim": 32, "num_outputs": 64},
         learning_rate=0.005,
     ),
+    "seq2seq": Row(
+        partial(_speaker, copy_weight=0.5, sequence_weight=0.5, transport_iterations=10, network_ema=0.9),
+        (6,),
+        {"optimizer": (("network",), ("cross_entropy", "copy_loss", "sequence_loss"))},
+        {"width": 64, "num_layers": 3},
+        domains=2,
+        tokens=20,
+    ),
 }
 
 
@@ -198,7 +227,9 @@ def weights(network):
 
 
 def output(model):
-    """What the model makes of a fixed input: samples, translations, or the examples of two codes."""
+    """What the model makes of a fixed input: samples, translations, scores, or the examples of two codes."""
+    if hasattr(model, "score"):
+        return model.score(["w0 w1 w2", "w3"], ["w4 w5", "w6 w7 w8"])
     if hasattr(model, "generate"):
         return model.generate(2, seed=0)
     if hasattr(model, "translate"):

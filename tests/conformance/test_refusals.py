@@ -17,6 +17,19 @@ def test_bad_examples_are_refused_with_advice(row):
         with pytest.raises(ValueError, match=message):
             fit(model, row.change(good, change))
 
+    if row.tokens:
+        refused(lambda x: x.astype("float32"), "whole numbers, ids of tokens. Received: dtype float32")
+        refused(lambda x: x + row.tokens, "hold ids from .* but their vocabulary has 20 tokens, 0 to 19. Encode them")
+        refused(lambda x: -x, "hold ids from -19")
+        refused(lambda x: x[..., None], r"ids of shape \(batch, length\).*Received: \(4, 6, 1\)")
+        refused(lambda x: x * 0, "begin with padding in row 0")
+        refused(lambda x: x.astype(str), "Received: texts. `model.encode")
+        refused(lambda x: x[:2], "Each source needs its target. Received: 4 of `x` and 2 of `y`")
+        refused(lambda x: x[:0], "Each source needs its target")
+        with pytest.raises(ValueError, match="learns from pairs, x and y. Received: 1 of them"):
+            fit(model, good[0])
+        return
+
     def spoil(examples):
         examples = examples.copy()
         examples[1] = np.nan
@@ -30,7 +43,7 @@ def test_bad_examples_are_refused_with_advice(row):
         with pytest.raises(ValueError, match="examples alone"):
             fit(model, good, y=np.zeros(4))
     else:
-        with pytest.raises(ValueError, match="learns from two sets of images.*Received: 1 of them"):
+        with pytest.raises(ValueError, match="learns from pairs, x and y. Received: 1 of them"):
             fit(model, good[0])
     if len(row.shape) == 3:
         refused(lambda x: (x + 1) * 127.5, r"must lie in \[-1, 1\].*Received: min=.*max=.*Divide by 127.5")

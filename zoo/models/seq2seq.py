@@ -184,6 +184,8 @@ class Seq2Seq(TextModel):
                         strength=self.transport_strength or TRANSPORTS[self.transport],
                         num_iterations=self.transport_iterations,
                         gradient=self.transport_gradient,
+                        # Within a compiled step it is a part of that; a function of its own could not be nested in it.
+                        jit_compile=not self.jit_compile,
                     )
                     found[name] = weight * cost
             return found

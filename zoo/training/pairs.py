@@ -1,4 +1,4 @@
-"""What `fit` is given where a model learns from two sets of examples that belong to different domains."""
+"""What `fit` is given where a model learns from two sets of examples, x and y."""
 
 from zoo.training.examples import check_fit
 from zoo.training.latents import check_network, check_scores
@@ -24,8 +24,8 @@ def only_pairs(data):
         return parts
     received = f"a dict with {', '.join(map(repr, data))}" if isinstance(data, dict) else f"{len(parts)} of them"
     raise ValueError(
-        f"This model learns from two sets of images, x and y. Received: {received}. Give both: `model.fit(x, y)` for "
-        "arrays of as many images, or a data set of batches (x, y), as `zoo.data.load_pair(...).batches(1)`."
+        f"This model learns from pairs, x and y. Received: {received}. Give both: `model.fit(x, y)` for arrays of as many "
+        "examples, or a data set of batches (x, y), as `zoo.data.load_pair(...).batches(1)` for two sets of images."
     )
 
 

@@ -60,7 +60,13 @@ def minimize(objective, inputs, networks, optimizer, batch, joint=None, keep=())
                 "should train. Check that the network passed in is connected from its input to its output."
             )
         sums = {name: ops.sum(ops.cast(rows, "float32")) for name, rows in terms.items()}
-        return [gradient for gradient in gradients if gradient is not None], sums, together, kept
+        found = [
+            # Those of embeddings come as rows of a matrix whose shape is forgotten.
+            tf.ensure_shape(tf.convert_to_tensor(gradient), variable.shape)
+            for gradient, variable in zip(gradients, variables, strict=True)
+            if gradient is not None
+        ]
+        return found, sums, together, kept
 
     gradients, sums, together, kept = _computed(gradients_of, batch)(tf.range(batch.num_rows), *inputs)
     moved = [variable for variable, used in zip(variables, connected, strict=True) if used]
@@ -133,7 +139,10 @@ def _accumulate(function, *inputs, num_parts, num_rows):
     rest = num_rows % size
 
     def result(start, count):
-        rows = [tf.slice(one, [start, *[0] * (len(one.shape) - 1)], [count, *one.shape[1:]]) for one in inputs]
+        sizes = [[-1 if size is None else size for size in one.shape[1:]] for one in inputs]
+        rows = [
+            tf.slice(one, [start, *[0] * len(size)], [count, *size]) for one, size in zip(inputs, sizes, strict=True)
+        ]
         return tf.nest.map_structure(tf.convert_to_tensor, function(*rows))
 
     def zeros():

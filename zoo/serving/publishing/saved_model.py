@@ -145,11 +145,12 @@ def _used_variables(functions, track):
 
 
 def _resources(track):
-    """Collect what functions use beside variables: lookup tables, of Keras layers or by themselves."""
+    """Collect what functions use beside variables: lookup tables, of Keras layers, a model's `tables`, or themselves."""
     found = []
     for item in track:
         if isinstance(item, keras.Layer):
             tables = [getattr(layer, "lookup_table", None) for layer in item._flatten_layers()]
+            tables += getattr(item, "tables", ())
             found += [table for table in tables if isinstance(table, tf.__internal__.tracking.Trackable)]
         elif isinstance(item, tf.__internal__.tracking.Trackable) and not isinstance(item, tf.Variable):
             found.append(item)
