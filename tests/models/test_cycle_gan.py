@@ -229,7 +229,7 @@ def test_arguments_out_of_range_are_refused(options, message):
 @pytest.mark.parametrize(
     "fit, message",
     [
-        (lambda model, x, y: model.fit(x), "learns from two sets of images, x and y. Received: 1 of them"),
+        (lambda model, x, y: model.fit(x), "learns from pairs, x and y. Received: 1 of them"),
         (lambda model, x, y: model.fit(x, y[:3]), "as many of `x` as of `y`. Received: 4 and 3.*zoo.data.Pair"),
         (lambda model, x, y: model.fit(x[:0], y[:0]), "Images of x: There are no images"),
         (

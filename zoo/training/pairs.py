@@ -24,8 +24,8 @@ def only_pairs(data):
         return parts
     received = f"a dict with {', '.join(map(repr, data))}" if isinstance(data, dict) else f"{len(parts)} of them"
     raise ValueError(
-        f"This model learns from pairs, x and y. Received: {received}. Give both: `model.fit(x, y)` for arrays of as many "
-        "examples, or a data set of batches (x, y), as `zoo.data.load_pair(...).batches(1)` for two sets of images."
+        f"This model learns from pairs, x and y. Received: {received}. Give both: `model.fit(x, y)` for arrays of as "
+        "many examples, or a data set of batches (x, y), for two sets of images `zoo.data.load_pair(...).batches(1)`."
     )
 
 

@@ -145,7 +145,7 @@ def _used_variables(functions, track):
 
 
 def _resources(track):
-    """Collect what functions use beside variables: lookup tables, of Keras layers, a model's `tables`, or themselves."""
+    """Collect what functions use beside variables: lookup tables, of Keras layers, in a model's `tables`, or alone."""
     found = []
     for item in track:
         if isinstance(item, keras.Layer):
