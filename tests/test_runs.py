@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 import recipes
-from recipes import adversarial, autoencoder, cycle_gan, gan, vae, wgan_gp
+from recipes import adversarial, autoencoder, cycle_gan, gan, seq2seq, vae, wgan_gp
 from zoo import runs
 from zoo.checks import check_replicas
 from zoo.runs.devices import check_cluster
@@ -84,7 +84,8 @@ def served(recipe, metrics, exports):
 
 
 def test_every_recipe_is_tested():
-    assert {*RECIPES} == {*ADVERSARIES, autoencoder, cycle_gan, vae}
+    """Those of texts in test_runs_of_texts.py."""
+    assert {*RECIPES} == {*ADVERSARIES, autoencoder, cycle_gan, seq2seq, vae}
 
 
 @pytest.mark.parametrize("recipe", ADVERSARIES)

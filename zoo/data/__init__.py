@@ -13,10 +13,11 @@ Importing this package does not import TensorFlow.
 """
 
 from zoo.checks import no_such_name
+from zoo.data.corpora import load_text
 from zoo.data.loading import load, names
 from zoo.data.pairs import Pair, load_pair
 from zoo.data.source import Source
-from zoo.data.text import TextPairs, load_text
+from zoo.data.text import TextPairs
 
 __all__ = ["Pair", "Source", "TextPairs", "load", "load_pair", "load_text", "names"]
 
