@@ -7,7 +7,6 @@ python -m recipes.seq2seq --data german.txt english.txt --width 512 --num-layers
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar, Literal
 
 from zoo import runs
@@ -74,7 +73,7 @@ class Config(runs.TextConfig):
     """Decay of the moving average that translates and is exported; None for none."""
 
 
-def build(vocabularies, config, example_shape):
+def build(config, vocabularies):
     """The compiled model."""
     import keras
 
@@ -115,9 +114,7 @@ def build(vocabularies, config, example_shape):
 
 def train(config):
     """Trains, evaluates and publishes."""
-    vocabularies = config.vocabularies()
-    task = partial(runs.TextTranslation, vocabularies)
-    return runs.run("seq2seq", config, partial(build, vocabularies), task)
+    return runs.run("seq2seq", config, build, runs.TextTranslation)
 
 
 if __name__ == "__main__":

@@ -60,13 +60,15 @@ class RecurrentSeq2Seq(SequenceNetwork):
             raise ValueError(f"`width` must be even, for the two directions of the encoder. Received: {width}.")
         self.cell, self.num_layers, self.dropout, self.input_feeding = cell, num_layers, dropout, input_feeding
         layer = CELLS[cell][0]
-        options = {"return_sequences": True, "return_state": True}
+        dtype = self.dtype_policy
+        options = {"return_sequences": True, "return_state": True, "dtype": dtype}
         self.forward = [layer(width // 2, **options) for _ in range(num_layers)]
         self.backward = [layer(width // 2, go_backwards=True, **options) for _ in range(num_layers)]
         # Of the encoder's last states, the decoder's first ones.
-        self.bridges = [layers.Dense(width, "tanh") for _ in range(num_layers * self.num_states)]
+        self.bridges = [layers.Dense(width, "tanh", dtype=dtype) for _ in range(num_layers * self.num_states)]
         self.decoder = [layer(width, **options) for _ in range(num_layers)]
-        self.asked, self.combined = layers.Dense(width, use_bias=False), layers.Dense(width, "tanh", use_bias=False)
+        self.asked = layers.Dense(width, use_bias=False, dtype=dtype)
+        self.combined = layers.Dense(width, "tanh", use_bias=False, dtype=dtype)
         for index in range(num_layers):
             self.forward[index].build((None, None, width))
             self.backward[index].build((None, None, width))
@@ -75,7 +77,7 @@ class RecurrentSeq2Seq(SequenceNetwork):
             bridge.build((None, width))
         self.asked.build((None, None, width))
         self.combined.build((None, None, 2 * width))
-        self.dropouts = [KeyedDropout(dropout, stream) for stream in range(2 * num_layers + 1)]
+        self.dropouts = [KeyedDropout(dropout, stream, dtype=dtype) for stream in range(2 * num_layers + 1)]
 
     @property
     def num_states(self):

@@ -31,7 +31,11 @@ class SequenceNetwork(keras.Model):
             check_positive("target_size", target_size)
         self.source_size, self.target_size, self.width = source_size, target_size, width
         sizes = [source_size] if target_size is None else [source_size, target_size]
-        embeddings = [layers.Embedding(size, width, keras.initializers.RandomNormal(0, width**-0.5)) for size in sizes]
+        # Layers are told the precision, which is that of the network where it is loaded under another policy too.
+        embeddings = [
+            layers.Embedding(size, width, keras.initializers.RandomNormal(0, width**-0.5), dtype=self.dtype_policy)
+            for size in sizes
+        ]
         for embedding in embeddings:
             embedding.build((None, None))
         self.source_embedding, self.target_embedding = embeddings[0], embeddings[-1]

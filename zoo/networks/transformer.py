@@ -62,11 +62,12 @@ class Transformer(SequenceNetwork):
             )
         self.num_layers, self.num_heads, self.hidden = num_layers, num_heads, hidden
         self.dropout, self.norm_first = dropout, norm_first
-        self.embedding_dropouts = [KeyedDropout(dropout, stream) for stream in range(2)]
-        options = (width, num_heads, hidden, dropout, norm_first)
+        dtype = self.dtype_policy
+        self.embedding_dropouts = [KeyedDropout(dropout, stream, dtype=dtype) for stream in range(2)]
+        options = (width, num_heads, hidden, dropout, norm_first, dtype)
         self.encoder = [_Block(*options, stream=2 + 8 * index) for index in range(num_layers)]
         self.decoder = [_Block(*options, stream=6 + 8 * index, looks_back=True) for index in range(num_layers)]
-        self.final_norms = [_norm(width) for _ in range(2)] if norm_first else []
+        self.final_norms = [_norm(width, dtype) for _ in range(2)] if norm_first else []
 
     def encode(self, sources, training=False, keys=None):
         """What the decoder needs to know of sources, {name: tensor (batch, ...)}."""
@@ -156,8 +157,8 @@ def _sinusoids(places, width):
     return ops.concatenate([ops.sin(angles), ops.cos(angles)], -1)
 
 
-def _norm(width):
-    norm = layers.LayerNormalization(epsilon=1e-6)
+def _norm(width, dtype):
+    norm = layers.LayerNormalization(epsilon=1e-6, dtype=dtype)
     norm.build((None, None, width))
     return norm
 
@@ -165,11 +166,11 @@ def _norm(width):
 class _Attention(layers.Layer):
     """Multi-head attention without biases (section 3.2.2)."""
 
-    def __init__(self, width, num_heads):
-        super().__init__(name="attention")
+    def __init__(self, width, num_heads, dtype):
+        super().__init__(name="attention", dtype=dtype)
         self.width, self.num_heads = width, num_heads
-        self.query, self.key_value = (layers.Dense(size, use_bias=False) for size in (width, 2 * width))
-        self.output_layer = layers.Dense(width, use_bias=False)
+        self.query, self.key_value = (layers.Dense(size, use_bias=False, dtype=dtype) for size in (width, 2 * width))
+        self.output_layer = layers.Dense(width, use_bias=False, dtype=dtype)
         for layer in (self.query, self.key_value, self.output_layer):
             layer.build((None, None, width))
         self.built = True
@@ -216,16 +217,16 @@ def _placed(sequence, new, position):
 class _Block(layers.Layer):
     """Self-attention, attention to the memory if it is of the decoder, and a feed-forward network (figure 1)."""
 
-    def __init__(self, width, num_heads, hidden, dropout, norm_first, stream, looks_back=False):
-        super().__init__(name="block")
+    def __init__(self, width, num_heads, hidden, dropout, norm_first, dtype, stream, looks_back=False):
+        super().__init__(name="block", dtype=dtype)
         self.norm_first = norm_first
-        self.first = _Attention(width, num_heads)
-        self.second = _Attention(width, num_heads) if looks_back else None
-        self.inner, self.outer = layers.Dense(hidden, "relu"), layers.Dense(width)
+        self.first = _Attention(width, num_heads, dtype)
+        self.second = _Attention(width, num_heads, dtype) if looks_back else None
+        self.inner, self.outer = layers.Dense(hidden, "relu", dtype=dtype), layers.Dense(width, dtype=dtype)
         self.inner.build((None, None, width))
         self.outer.build((None, None, hidden))
-        self.norms = [_norm(width) for _ in range(3 if looks_back else 2)]
-        self.dropouts = [KeyedDropout(dropout, stream + index) for index in range(len(self.norms))]
+        self.norms = [_norm(width, dtype) for _ in range(3 if looks_back else 2)]
+        self.dropouts = [KeyedDropout(dropout, stream + index, dtype=dtype) for index in range(len(self.norms))]
         self.built = True
 
     def around(self, index, x, sublayer, keys=None, training=False):

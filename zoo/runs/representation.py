@@ -19,12 +19,14 @@ class Representation:
     Attributes:
         data: `zoo.data.Source` that the model learns from.
         batch_options: Options of its batches: none.
+        build_from: Shape of one example, which the networks are built for.
     """
 
     batch_options = {}
 
     def __init__(self, config):
         self.config, self.data = config, config.load("train")
+        self.build_from = self.data.shape
 
     @cached_property
     def codes(self):

@@ -22,9 +22,10 @@ def run(name, config, build, task, *, group=None):
     Args:
         name: Name of the recipe, and of the published model.
         config: `RunConfig` of the recipe.
-        build: Function (config, example_shape) that returns a compiled model.
+        build: Function (config, build_from) that returns a compiled model; the task has `build_from`, mostly the shape
+            of one example.
         task: What the model learns: a class such as `Generation`, made of `config`, with `data`,
-            `batch_options`, `evaluate`, `baselines`, `conclude`, `callbacks`, `draw` and `report`.
+            `batch_options`, `build_from`, `evaluate`, `baselines`, `conclude`, `callbacks`, `draw` and `report`.
         group: Updates of one step that take examples of their own; None if the step sees one batch.
 
     Returns:
@@ -58,7 +59,7 @@ def run(name, config, build, task, *, group=None):
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         # Where an option follows the length of an epoch, it is known by now.
-        model = build(replace(config, steps_per_epoch=steps_per_epoch), data.shape)
+        model = build(replace(config, steps_per_epoch=steps_per_epoch), task.build_from)
 
     def batches_from(step):
         options = {**task.batch_options, "first_epoch": step // passes, "first_step": step % passes}

@@ -37,11 +37,10 @@ class TextConfig(RunConfig):
         """The `zoo.data.TextPairs` of a split."""
         return data.load_text(self.data[0] if len(self.data) == 1 else self.data, split=split)
 
-    def vocabularies(self):
-        """The vocabulary of sources and that of targets, learnt from the training split; one twice if it is shared."""
+    def learn(self, pairs):
+        """The vocabulary of sources and that of targets, learnt from pairs; one twice if it is shared."""
         from zoo.vocabulary import Vocabulary
 
-        pairs = self.load("train")
         sides = (pairs.sources, pairs.targets)
         sides = sides if self.separate_vocabularies else (pairs.sources + pairs.targets,)
         learnt = [
@@ -54,19 +53,20 @@ class TextTranslation:
     """Data, metrics, pictures and texts of models with `translate`, `likelihood` and `plans`.
 
     Args:
-        vocabularies: `Vocabulary` of sources and of targets.
         config: A `TextConfig`.
 
     Attributes:
         data: `zoo.data.text.EncodedPairs` that the model learns from.
         batch_options: Options of its batches: none.
+        build_from: The vocabularies of sources and targets, learnt from the training split.
     """
 
     batch_options = {}
 
-    def __init__(self, vocabularies, config):
-        self.config = config
-        self.data = config.load("train").encoded(*vocabularies, config.max_length, config.batch_tokens)
+    def __init__(self, config):
+        pairs = config.load("train")
+        self.config, self.build_from = config, config.learn(pairs)
+        self.data = pairs.encoded(*self.build_from, config.max_length, config.batch_tokens)
 
     @cached_property
     def evaluate(self):

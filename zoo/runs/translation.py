@@ -54,10 +54,12 @@ class Translation:
     Attributes:
         data: `zoo.data.Pair` that the model learns from.
         batch_options: How its batches are changed at random.
+        build_from: Shape of one example, which the networks are built for.
     """
 
     def __init__(self, config):
         self.config, self.data = config, config.load("train")
+        self.build_from = self.data.shape
         colour = self.data.shape[-1] > 1
         enlarge = (286 / 256 if colour else 1.0) if config.enlarge is None else config.enlarge
         flip = colour if config.flip is None else config.flip
