@@ -11,6 +11,9 @@ import pytest
     [
         ("gan_step.__main__", ["--rounds", "0"], "--rounds: expected a whole number of at least 1, received '0'"),
         ("import_cost", ["--rounds", "two"], "--rounds: expected a whole number of at least 1, received 'two'"),
+        ("seq2seq_step", ["--parts", "nmt"], "--parts: invalid choice: 'nmt'"),
+        ("seq2seq_step", ["--batch-size", "0"], "--batch-size: expected a whole number of at least 1, received '0'"),
+        ("decoding", ["--length", "80"], "--length 80 is more than --max-length 64"),
         ("scale", ["--batch-size", "-1"], "--batch-size: expected a whole number of at least 1, received '-1'"),
         (
             "scale",

@@ -11,7 +11,18 @@ import tensorflow as tf
 from PIL import Image
 
 from zoo import pictures
-from zoo.callbacks import Checkpoint, Countdown, Evaluate, History, KeepBest, Progress, SampleGrid, TimeBudget, duration
+from zoo.callbacks import (
+    Checkpoint,
+    Countdown,
+    Evaluate,
+    History,
+    KeepBest,
+    Progress,
+    SampleGrid,
+    Texts,
+    TimeBudget,
+    duration,
+)
 
 
 class Model:
@@ -54,6 +65,30 @@ def test_sample_grid_shows_each_image_in_its_place(tmp_path):
 def test_sample_grid_between_epochs_draws_nothing(tmp_path):
     attached(SampleGrid(tmp_path, every=2), Model()).on_epoch_end(0)
     assert not list(tmp_path.iterdir())
+
+
+def test_texts_are_written_as_files_and_for_tensorboard(tmp_path):
+    def write(model):
+        return {"translations": f"| ein Hund | {model.steps_taken} dogs \u00e9 |", "plans/first": "none"}
+
+    callback = attached(Texts(write, tmp_path / "texts", tmp_path / "logs", every=2), Model())
+    for epoch in range(4):
+        callback.model.steps_taken = epoch
+        callback.on_epoch_end(epoch)
+    files = {str(path.relative_to(tmp_path / "texts")) for path in (tmp_path / "texts").rglob("*.md")}
+    assert files == {f"{name}/epoch-000{epoch}.md" for name in ("translations", "plans/first") for epoch in (2, 4)}
+    text = (tmp_path / "texts/translations/epoch-0004.md").read_text(encoding="utf-8")
+    assert text == "| ein Hund | 3 dogs \u00e9 |"
+    (events,) = (tmp_path / "logs").iterdir()
+    told = [value for record in tf.data.TFRecordDataset(str(events)) for value in summary_of(record)]
+    expected = [(f"| ein Hund | {step} dogs \u00e9 |".encode(), step) for step in (1, 3)]
+    assert [(text, step) for name, text, step in told if name == "translations"] == expected
+
+
+def summary_of(record):
+    """(name, text, step) of what one record of TensorBoard holds."""
+    event = tf.compat.v1.Event.FromString(record.numpy())
+    return [(value.tag, value.tensor.string_val[0], event.step) for value in event.summary.value]
 
 
 def test_scatter_and_curves_draw_something():
@@ -190,6 +225,8 @@ def test_time_budget_stops_once_it_is_spent():
     [
         (lambda: SampleGrid("x", every=0), "`every` must be a whole number of at least 1. Received: 0"),
         (lambda: SampleGrid("x", num_samples=0), "`num_samples` must be a whole number of at least 1. Received: 0"),
+        (lambda: Texts(dict, "x", every=0), "`every` must be a whole number of at least 1. Received: 0"),
+        (lambda: Texts(dict, __file__), "`folder` must be a folder to write to. Received: a file, .*test_callbacks.py"),
         (lambda: SampleGrid(__file__), "`folder` must be a folder to write to. Received: a file, .*test_callbacks.py"),
         (lambda: Evaluate(dict, every=0), "`every` must be a whole number of at least 1. Received: 0"),
         (lambda: Evaluate({"fid": 1}), "must be a function of the model .* Received: dict, in the place of the func"),

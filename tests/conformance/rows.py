@@ -228,7 +228,7 @@ def weights(network):
 
 def output(model):
     """What the model makes of a fixed input: samples, translations, scores, or the examples of two codes."""
-    if hasattr(model, "score"):
+    if hasattr(model, "plans"):
         return model.score(["w0 w1 w2", "w3"], ["w4 w5", "w6 w7 w8"])
     if hasattr(model, "generate"):
         return model.generate(2, seed=0)

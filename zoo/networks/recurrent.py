@@ -138,7 +138,8 @@ class RecurrentSeq2Seq(SequenceNetwork):
     def attend(self, x, memory):
         """h~ (batch, m, width) of decoder states h (batch, m, width)."""
         scores = ops.cast(ops.matmul(x, ops.swapaxes(memory["keys"], 1, 2)), "float32")
-        shares = ops.softmax(ops.where(memory["mask"], scores, -1e9), -1)
+        # Not the softmax of Keras, which warns of a single place.
+        shares = tf.nn.softmax(ops.where(memory["mask"], scores, -1e9), -1)
         return self.combined(ops.concatenate([ops.matmul(ops.cast(shares, x.dtype), memory["values"]), x], -1))
 
     def start(self, memory, num_beams, max_length):

@@ -203,7 +203,8 @@ class _Attention(layers.Layer):
 def _softmax(scores, mask):
     """Softmax over the last axis where the mask is true, computed in float32."""
     masked = ops.where(mask, ops.cast(scores, "float32"), -1e9)
-    return ops.cast(ops.softmax(masked, -1), scores.dtype)
+    # Not that of Keras, which warns of a single place.
+    return ops.cast(tf.nn.softmax(masked, -1), scores.dtype)
 
 
 def _placed(sequence, new, position):

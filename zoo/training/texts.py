@@ -195,7 +195,10 @@ class TextModel(TrainStepModel):
         ids = tf.where(known, ids, UNKNOWN)
         # One column at least, and not more than the network is made for.
         ids = tf.concat([ids, tf.fill((tf.shape(ids)[0], 1), PAD)], 1)[:, : self.max_length]
-        ids = tf.where(tf.range(tf.shape(ids)[1]) < tf.maximum(lengths, 1)[:, None], ids, PAD)
+        ids = tf.where(tf.range(tf.shape(ids)[1]) < lengths[:, None], ids, PAD)
+        # Nothing is an empty text: its end alone, since attention needs a place to look at.
+        ends = tf.where(tf.range(tf.shape(ids)[1]) == 0, EOS, PAD)
+        ids = tf.where(tf.reduce_all(ids == PAD, axis=1, keepdims=True), ends, ids)
         found, scores = self.search(ids, self.num_beams)
         return {"ids": found, "lengths": tf.reduce_sum(tf.cast(found != PAD, tf.int32), 1), "scores": scores}
 
