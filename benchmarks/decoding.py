@@ -3,13 +3,13 @@
     python -m benchmarks.decoding
     python -m benchmarks.decoding --sizes small --batch-sizes 1 --max-length 16 --rounds 3 --json decoding.json
 
-A Transformer with random weights, in the sizes of `seq2seq_step`, is published twice into a temporary folder, for beams of
-4 and for greedy search, and asked for `translate_ids`. The contestants take turns in one process, which never imports
+A Transformer with random weights, in the sizes of `seq2seq_step`, is published into a temporary folder with beams of 4
+and with greedy search, and asked for `translate_ids`. The contestants take turns in one process, which never imports
 TensorFlow:
 
 - cached    `Seq2Seq` as it is: each step is given the newest tokens alone, and the keys and values of those before.
-- uncached  the same searches over a `step` that runs the decoder on all tokens so far; logits are those of the newest alone,
-            and keys and values of the source are computed once, as in the other.
+- uncached  the same searches over a `step` that runs the decoder on all tokens so far; logits are those of the newest
+            alone, and keys and values of the source are computed once, as in the other.
 
 Random weights would not end a sentence: both are made to say EOS as token `--length`. What is said before may be up to
 `--max-length` tokens long, which is the size of the cache. First both must give the same ids.
@@ -148,8 +148,8 @@ def main():
     results = []
     print(
         f"Sentences of {options.length} tokens per second, cache of {options.max_length}, {options.threads} threads, "
-        f"median of {options.rounds} rounds of {options.seconds:g} s.\nRatio: cached / uncached, above 1 means that the "
-        "cache is faster."
+        f"median of {options.rounds} rounds of {options.seconds:g} s.\nRatio: cached / uncached, above 1 means that "
+        "the cache is faster."
     )
     columns = [("", 10), ("search", 8), ("batch", 7), ("cached", 10), ("uncached", 10), ("ratio", 8), ("min - max", 16)]
 
@@ -186,8 +186,8 @@ def compare(folder, size, search, options):
             tokens = check(models, batches)
             if tokens != options.length:
                 raise SystemExit(f"Translations have {tokens:.1f} tokens instead of {options.length}.")
-            one_turn = functools.partial(turn, batches=batches, seconds=options.seconds)
-            rates = measure(models, options.rounds, lambda way: one_turn(models[way]))
+            turns = {way: functools.partial(turn, model, batches, options.seconds) for way, model in models.items()}
+            rates = measure(models, options.rounds, lambda way, turns=turns: turns[way]())
             yield {"size": size, "search": search, "batch_size": batch_size} | {
                 **ratios(rates["cached"], rates["uncached"]),
                 **rates,

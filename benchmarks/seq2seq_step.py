@@ -4,17 +4,17 @@
     python -m benchmarks.seq2seq_step --parts torch --sizes small --dropouts 0 --rounds 3 --json seq2seq_step.json
     python -m benchmarks.seq2seq_step --parts transport --sizes small --seconds 1
 
-Random ids in batches of 64, padded to the longest; normalisation first, embeddings tied, label smoothing 0.1, Adam. Sizes,
-as (width, layers, heads, hidden, vocabulary, longest sentence): small (128, 2, 4, 512, 4000, 16), medium (256, 3, 4, 1024,
-8000, 24), base (512, 3, 8, 2048, 8000, 24), which is half as deep as the paper's. The contestants, each in a process of
-its own:
+Random ids in batches of 64, padded to the longest; normalisation first, embeddings tied, label smoothing 0.1, Adam.
+Sizes, as (width, layers, heads, hidden, vocabulary, longest sentence): small (128, 2, 4, 512, 4000, 16), medium (256,
+3, 4, 1024, 8000, 24), base (512, 3, 8, 2048, 8000, 24), which is half as deep as the paper's. The contestants, each in
+a process of its own:
 
 torch: cross-entropy alone, without dropout and with 0.1, by default small and medium.
 
 - zoo-jit         `Seq2Seq.compile(jit_compile=True)` and `fit`, as the recipe trains; the others are divided by it.
 - zoo             the same without `jit_compile`.
-- torch           PyTorch, eager, the same layers of `nn.Linear`, `nn.LayerNorm` and `scaled_dot_product_attention`, with
-                  dropout at the same places, and Adam's fused kernel; nothing is logged, not even accuracy.
+- torch           PyTorch, eager, the same layers of `nn.Linear`, `nn.LayerNorm` and `scaled_dot_product_attention`,
+                  with dropout at the same places, and Adam's fused kernel; nothing is logged, not even accuracy.
 - torch-compiled  the same with `torch.compile` of network and loss as one module; the optimizer stays eager.
 - torch-nn        `nn.Transformer` instead of these layers. It has biases in attention, and its dropout is also within
                   attention and feed-forward blocks, so it is not checked.
@@ -268,7 +268,6 @@ def torch_shifted(targets):
 
 def torch_transformer(size, dropout):
     """A module that computes the loss of (sources, targets), with the layers and the dropout of `Transformer`."""
-    import torch
     from torch import nn
     from torch.nn import functional
 
