@@ -4,7 +4,7 @@
     python -m benchmarks.decoding --sizes small --batch-sizes 1 --max-length 16 --rounds 3 --json decoding.json
 
 A Transformer with random weights, in the sizes of `seq2seq_step`, is published into a temporary folder with beams of 4
-and with greedy search, and asked for `translate_ids`. The contestants take turns in one process, which never imports
+and with greedy search, and asked to translate ids. The contestants take turns in one process, which never imports
 TensorFlow:
 
 - cached    `Seq2Seq` as it is: each step is given the newest tokens alone, and the keys and values of those before.
@@ -86,10 +86,10 @@ def publish(size, length, max_length, folder):
         """Serves ids alone, which is all that is asked for."""
 
         def signatures(self):
-            return {"translate_ids": super().signatures()["translate_ids"]}
+            return {"serving_default": super().signatures()["translate_ids"]}
 
         def warmup(self):
-            return [request for request in super().warmup() if request[0] == "translate_ids"]
+            return [("serving_default", ids) for name, ids in super().warmup() if name == "translate_ids"]
 
     *sizes, vocabulary, _ = SIZES[size]
     sizes = dict(zip(("width", "num_layers", "num_heads", "hidden"), sizes, strict=True))
@@ -115,7 +115,7 @@ def turn(model, batches, seconds):
 def ask(model, ids):
     """What a model answers to a batch of ids, padding of all rows left out."""
     lengths = (ids != 0).sum(1).astype("int32")
-    return model.run("translate_ids", ids=ids[:, : lengths.max()], lengths=lengths)
+    return model.run("serving_default", ids=ids[:, : lengths.max()], lengths=lengths)
 
 
 def check(models, batches):

@@ -5,9 +5,9 @@ python -m recipes.seq2seq --networks recurrent --jit-compile
 python -m recipes.seq2seq --data multi30k/de-en --sequence-weight 0.1 --copy-weight 0.1 --jit-compile
 python -m recipes.seq2seq --data german.txt english.txt --width 512 --num-layers 6 --num-heads 8 --vocabulary-size 32000
 
-The first two learn numbers as words from 20,000 numbers below 100,000, and must translate 99 % of 1,000 others exactly: both
-reach 100 %, in under five minutes on two cores. Figures of Multi30k are in the README. The paper of Chen et al. (2019)
-reports 26.44 to 27.79 BLEU on IWSLT14 German to English, which is not here.
+The first two learn numbers as words from 20,000 numbers below 100,000, and must translate 99 % of 1,000 others exactly:
+both reach 100 %, in under five minutes on two cores. Figures of Multi30k are in the README. The paper of Chen et al.
+(2019) reports 26.44 to 27.79 BLEU on IWSLT14 German to English, which is not here.
 """
 
 from dataclasses import dataclass

@@ -18,7 +18,7 @@ import pytest
         (
             "scale",
             ["--models", "NoSuch"],
-            "--models: expected names of gan, .*wgan_gp, .*ot_gan, .*vae. Received: NoSuch",
+            "--models: expected names of gan, .*wgan_gp, .*ot_gan, .*vae, seq2seq. Received: NoSuch",
         ),
     ],
 )

@@ -55,7 +55,7 @@ def sample(step, cache, keys, max_length, *, begin, end, pad=0, temperature=1.0,
     Raises:
         ValueError: If `temperature` or `top_k` is out of range.
     """
-    if not tf.is_tensor(temperature):
+    if isinstance(temperature, (int, float)):
         check_number("temperature", temperature, 0, above=True)
     if top_k is not None:
         check_positive("top_k", top_k)
@@ -98,8 +98,8 @@ def beam_search(step, cache, rows, max_length, *, begin, end, pad=0, num_beams=4
     check_positive("num_beams", num_beams)
     check_number("length_penalty", length_penalty, 0)
 
-    def score(log_probabilities, lengths):
-        return log_probabilities / ((5.0 + tf.cast(lengths, tf.float32)) / 6.0) ** length_penalty
+    def penalty(lengths):
+        return ((5.0 + tf.cast(lengths, tf.float32)) / 6.0) ** length_penalty
 
     def body(position, tokens, ids, totals, lengths, ended, cache):
         logits, cache = step(tokens, position, cache)
@@ -108,16 +108,17 @@ def beam_search(step, cache, rows, max_length, *, begin, end, pad=0, num_beams=4
         # What has ended goes on with padding alone, at no cost.
         only_pad = tf.where(tf.range(size) == pad, 0.0, NEVER)
         added = tf.where(ended[..., None], only_pad, added)
-        candidates = tf.reshape(totals[..., None] + added, (rows, num_beams * size))
-        longer = tf.repeat(lengths + tf.cast(~ended, tf.int32), size, axis=1)
-        _, best = tf.math.top_k(score(candidates, longer), num_beams)
+        candidates = totals[..., None] + added
+        longer = lengths + tf.cast(~ended, tf.int32)
+        scores = candidates / penalty(longer)[..., None]
+        _, best = tf.math.top_k(tf.reshape(scores, (rows, num_beams * size)), num_beams)
         parents, tokens = best // size, best % size
 
         def taken(one):
             return tf.gather(one, parents, axis=1, batch_dims=1)
 
-        totals = tf.gather(candidates, best, axis=1, batch_dims=1)
-        lengths, ended = taken(lengths) + tf.cast(~taken(ended), tf.int32), taken(ended) | (tokens == end)
+        totals = tf.gather(tf.reshape(candidates, (rows, num_beams * size)), best, axis=1, batch_dims=1)
+        lengths, ended = taken(longer), taken(ended) | (tokens == end)
         ids = _written(taken(ids), tokens, position)
         return position + 1, tokens, ids, totals, lengths, ended, tf.nest.map_structure(taken, cache)
 
@@ -136,7 +137,7 @@ def beam_search(step, cache, rows, max_length, *, begin, end, pad=0, num_beams=4
         cache,
     )
     _, _, ids, totals, lengths, _, _ = tf.while_loop(goes_on, body, start, parallel_iterations=1)
-    scores, order = tf.math.top_k(score(totals, lengths), num_beams)
+    scores, order = tf.math.top_k(totals / penalty(lengths), num_beams)
     return tf.gather(ids, order, axis=1, batch_dims=1), scores
 
 

@@ -26,6 +26,8 @@ def test_bad_examples_are_refused_with_advice(row):
         refused(lambda x: x.astype(str), "Received: texts. `model.encode")
         refused(lambda x: x[:2], "Each source needs its target. Received: 4 of `x` and 2 of `y`")
         refused(lambda x: x[:0], "Each source needs its target")
+        with pytest.raises(ValueError, match="Received: texts. `model.encode"):
+            model.fit(["w0"], ["w1"])
         with pytest.raises(ValueError, match="learns from pairs, x and y. Received: 1 of them"):
             fit(model, good[0])
         return

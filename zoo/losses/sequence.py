@@ -27,6 +27,16 @@ def token_cross_entropy(labels, logits, label_smoothing=0.0):
     return nats + label_smoothing * (right - tf.reduce_mean(logits, -1))
 
 
+def is_most_likely(labels, logits):
+    """Whether no token is more likely than the label, bool (batch, n); faster than to look for the most likely one.
+
+    Args:
+        labels: int (batch, n).
+        logits: (batch, n, K).
+    """
+    return tf.gather(logits, labels, axis=-1, batch_dims=2) >= tf.reduce_max(logits, -1)
+
+
 def soft_embeddings(logits, embeddings, temperature=1.0):
     """softmax(logits / t) E: what tokens are expected to mean (Chen et al. 2019, section 3.1).
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from zoo import ot
 from zoo.checks import check_choice, check_kind, check_number, check_positive, check_whole
-from zoo.losses.sequence import sequence_transport, soft_embeddings, token_cross_entropy
+from zoo.losses.sequence import is_most_likely, sequence_transport, soft_embeddings, token_cross_entropy
 from zoo.networks.sequences import SequenceNetwork
 from zoo.schedules import WarmUpThenInverseRoot
 from zoo.training import TextModel, averaged, minimize, shifted, update_average
@@ -156,7 +156,7 @@ class Seq2Seq(TextModel):
         logits, counts = said_after(targets), targets != PAD
         nats = token_cross_entropy(targets, logits, self.label_smoothing if training else 0.0)
         terms = {"cross_entropy": tf.reduce_sum(tf.where(counts, nats, 0.0), 1) * scale}
-        right = counts & (tf.argmax(logits, -1, targets.dtype) == targets)
+        right = counts & is_most_likely(targets, logits)
         if self.transports:
             heard = said_after(generated) if self.generation == "free_running" else logits
             terms |= self.transport_terms(sources, targets, heard, generated)

@@ -94,7 +94,7 @@ class Transformer(SequenceNetwork):
     def start(self, memory, num_beams, max_length):
         """Keys and values of `max_length` tokens to come, for beams of each row: pairs (batch, beams, ...)."""
         rows = ops.shape(memory["mask"])[0]
-        shape = (rows, num_beams, max_length, self.num_heads, self.width // self.num_heads)
+        shape = (rows, num_beams, self.num_heads, max_length, self.width // self.num_heads)
         return [tuple(ops.zeros(shape, self.compute_dtype) for _ in range(2)) for _ in self.decoder]
 
     def step(self, tokens, position, memory, cache):
@@ -109,7 +109,7 @@ class Transformer(SequenceNetwork):
         Returns:
             (logits (batch, beams, target_size), cache).
         """
-        mask = (ops.arange(ops.shape(cache[0][0])[2]) <= position)[None, None, None]
+        mask = (ops.arange(ops.shape(cache[0][0])[3]) <= position)[None, None, None, None]
         x = self.embed(self.target_embedding, tokens, position, is_step=True)
         later = []
         for block, cached, key, value in zip(self.decoder, cache, memory["keys"], memory["values"], strict=True):
@@ -195,8 +195,8 @@ class _Attention(layers.Layer):
         """The same for the newest token x (batch, beams, width), whose keys and values join those before it."""
         query = self.in_heads(self.query(x)) * (self.width // self.num_heads) ** -0.5
         key, value = (_placed(old, new, position) for old, new in zip(cached, self.keys_values(x), strict=True))
-        scores = ops.einsum("bqhd,bqkhd->bqhk", query, key)
-        found = ops.einsum("bqhk,bqkhd->bqhd", _softmax(scores, mask), value)
+        scores = ops.matmul(query[..., None, :], ops.swapaxes(key, -1, -2))
+        found = ops.matmul(_softmax(scores, mask), value)
         return self.output_layer(ops.reshape(found, (*ops.shape(x)[:2], self.width))), (key, value)
 
 
@@ -208,11 +208,9 @@ def _softmax(scores, mask):
 
 
 def _placed(sequence, new, position):
-    """A sequence (batch, beams, length, ...) whose entry at `position` is `new`, (batch, beams, ...)."""
-    rows, beams = tf.shape(sequence)[0], sequence.shape[1]
-    row, beam = tf.meshgrid(tf.range(rows), tf.range(beams), indexing="ij")
-    places = tf.stack([row, beam, tf.fill(tf.shape(row), position)], -1)
-    return tf.tensor_scatter_nd_update(sequence, places, new)
+    """A sequence (batch, beams, heads, length, ...) whose entry at `position` is `new`, (batch, beams, heads, ...)."""
+    here = ops.arange(ops.shape(sequence)[3]) == position
+    return tf.where(here[:, None], new[..., None, :], sequence)
 
 
 class _Block(layers.Layer):

@@ -6,6 +6,8 @@ from zoo.checks import check_positive, check_replicas
 from zoo.training.examples import first_batch
 from zoo.training.pairs import only_pairs
 
+_TEXTS = "The {} must be ids of tokens. Received: texts. `model.encode(sources, targets)` makes ids."
+
 
 def check_sequences(given, sizes, replicas):
     """Checks what `fit` is given, before the first step.
@@ -33,6 +35,9 @@ def check_sequences(given, sizes, replicas):
             "`x` must be arrays of ids or a data set of batches (x, y). Received: a set of `zoo.data`. "
             "`pairs.encoded(vocabulary).batches(64)`, with `steps_per_epoch`, gives batches of both."
         )
+    for name, side in (("sources", x), ("targets", y)):
+        if isinstance(side, (list, tuple)) and side and isinstance(side[0], (str, bytes)):
+            raise ValueError(_TEXTS.format(name))
     if y is not None:
         x = (x, y)
     first = first_batch(x)
@@ -51,9 +56,7 @@ def check_sequences(given, sizes, replicas):
 
 def _check_ids(name, ids, size):
     if ids.dtype.kind in "OSU":
-        raise ValueError(
-            f"The {name} must be ids of tokens. Received: texts. `model.encode(sources, targets)` makes ids."
-        )
+        raise ValueError(_TEXTS.format(name))
     if ids.ndim != 2 or not ids.size:
         raise ValueError(
             f"The {name} must be ids of shape (batch, length), at least one. Received: {ids.shape}."
