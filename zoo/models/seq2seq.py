@@ -155,12 +155,13 @@ class Seq2Seq(TextModel):
 
         logits, counts = said_after(targets), targets != PAD
         nats = token_cross_entropy(targets, logits, self.label_smoothing if training else 0.0)
-        terms = {"cross_entropy": tf.reduce_sum(tf.where(counts, nats, 0.0), 1) * scale}
+        nats = tf.reduce_sum(tf.where(counts, nats, 0.0), 1)
+        terms = {"cross_entropy": nats * scale}
         right = counts & is_most_likely(targets, logits)
         if self.transports:
             heard = said_after(generated) if self.generation == "free_running" else logits
             terms |= self.transport_terms(sources, targets, heard, generated)
-        return {**terms, "right": tf.reduce_sum(tf.cast(right, tf.float32), 1)}
+        return {**terms, "nats": nats, "right": tf.reduce_sum(tf.cast(right, tf.float32), 1)}
 
     def transport_terms(self, sources, targets, logits, said):
         """Weighted costs of transporting what is said to source and target, {name: (rows,)}."""
@@ -205,10 +206,10 @@ class Seq2Seq(TextModel):
         if self.transports and self.generation == "free_running":
             generated, _ = self.speak(self.network, sources, tf.shape(targets)[1])
         inputs = (sources, targets, generated, batch.keys("dropout"), self.scale(batch, targets))
-        found = minimize(self.objective, inputs, self.network, self.optimizer, batch, keep=("right",))
+        found = minimize(self.objective, inputs, self.network, self.optimizer, batch, keep=("nats", "right"))
         if self.network_ema is not None:
             update_average(self.translator, self.network, self.network_ema, self.step)
-        return self.track(batch, **self.per_token(batch, targets, found))
+        return self.track(batch, **self.per_token(targets, found))
 
     def test_step(self, pairs):
         """The terms, of what the network says of targets that it is given, without dropout and smoothing."""
@@ -217,26 +218,21 @@ class Seq2Seq(TextModel):
         scale = self.scale(batch, targets)
         found = self.objective(sources, targets, targets, None, scale, training=False)
         rows = tf.cast(batch.num_rows, tf.float32)
-        right = found.pop("right")
+        kept = {name: found.pop(name) for name in ("nats", "right")}
         means = {name: tf.math.divide_no_nan(tf.reduce_sum(value), rows) for name, value in found.items()}
-        found = {**means, "right": right}
-        return self.observe(batch, **self.per_token(batch, targets, found))
+        return self.observe(batch, **self.per_token(targets, {**means, **kept}))
 
     def scale(self, batch, targets):
         """Rows over tokens of the whole batch, for each row, (rows,)."""
         tokens = batch.total(tf.reduce_sum(tf.cast(targets != PAD, tf.float32), 1))
         return tf.fill((batch.num_rows,), tf.cast(batch.size, tf.float32) / tokens)
 
-    def per_token(self, batch, targets, found):
+    def per_token(self, targets, found):
         """What `observe` takes: cross-entropy and accuracy as means over this replica's tokens, weighted by these."""
         tokens = tf.reduce_sum(tf.cast(targets != PAD, tf.float32))
-        rows = tf.cast(batch.num_rows, tf.float32)
         found = dict(found)
-        right = tf.reduce_sum(found.pop("right"))
-        nats = found["cross_entropy"] * rows / self.scale(batch, targets)[0]
-        found["cross_entropy"], found["token_accuracy"] = (
-            tf.math.divide_no_nan(total, tokens) for total in (nats, right)
-        )
+        for name, kept in (("cross_entropy", "nats"), ("token_accuracy", "right")):
+            found[name] = tf.math.divide_no_nan(tf.reduce_sum(found.pop(kept)), tokens)
         return {**found, "weights": {"cross_entropy": tokens, "token_accuracy": tokens}}
 
     def call(self, pairs, training=False):
