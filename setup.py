@@ -30,6 +30,7 @@ setup(
         "scipy>=1.14,<2",
         "scikit-learn>=1.6,<2",
         "pillow>=11,<14",
+        "pycocotools>=2.0.11,<2.1",
         "google-crc32c>=1.6,<2",
         "matplotlib>=3.9,<4",
         "tensorboard>=2.19,<3",

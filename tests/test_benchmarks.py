@@ -13,6 +13,8 @@ import pytest
         ("import_cost", ["--rounds", "two"], "--rounds: expected a whole number of at least 1, received 'two'"),
         ("seq2seq_step", ["--parts", "nmt"], "--parts: invalid choice: 'nmt'"),
         ("seq2seq_step", ["--batch-size", "0"], "--batch-size: expected a whole number of at least 1, received '0'"),
+        ("mask_rcnn", ["--parts", "infer"], "--parts: invalid choice: 'infer'"),
+        ("mask_rcnn", ["--sides", "300"], "--sides must be multiples of 32, .* Received: .300."),
         ("decoding", ["--length", "80"], "--length 80 is more than --max-length 64"),
         ("scale", ["--batch-size", "-1"], "--batch-size: expected a whole number of at least 1, received '-1'"),
         (

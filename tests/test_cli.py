@@ -34,6 +34,31 @@ class Points:
         return [("negative", {"image_bytes": np.array([png_of(0), png_of(9)], dtype=object)})]
 
 
+class Finder:
+    """Finds the same three objects in each photo; the second is one to doubt, the third is padding."""
+
+    def signatures(self):
+        files, pixels = tf.TensorSpec((None,), "string"), tf.TensorSpec((None, None, None, 3), "uint8")
+        return {
+            "serving_default": (lambda images: self.found(tf.shape(images)[0]), {"images": pixels}),
+            "from_bytes": (lambda image_bytes: self.found(tf.size(image_bytes)), {"image_bytes": files}),
+        }
+
+    def found(self, number):
+        one = {
+            "boxes": [[20.0, 40.0, 120.0, 90.0], [150.0, 10.0, 190.0, 50.0], [0.0] * 4],
+            "classes": [1, 0, -1],
+            "scores": [0.9, 0.3, 0.0],
+            "masks": np.ones((3, 28, 28), "float32"),
+        }
+        return {name: tf.repeat(tf.constant(value)[None], number, 0) for name, value in one.items()}
+
+    def warmup(self):
+        pixels = np.zeros((1, 8, 8, 3), "uint8")
+        files = np.array([png_of(0)], dtype=object)
+        return [("serving_default", {"images": pixels}), ("from_bytes", {"image_bytes": files})]
+
+
 def png_of(level):
     return tf.io.encode_png(tf.fill((2, 3, 1), tf.constant(level, tf.uint8))).numpy()
 
@@ -207,7 +232,8 @@ def test_predict(base, tmp_path):
     code, _, error = zoo("predict", model, "--signature", "unknown", "--png", tmp_path / "none.png")
     assert code == 2 and error.startswith("error: No signature `unknown`")
     code, _, error = zoo("predict", model, "--signature", "words", "--inputs", inputs, "--png", tmp_path / "none.png")
-    assert code == 2 and error.startswith("error: Only `images` and `points` can be drawn. Received: raw_bytes, text")
+    assert code == 2 and error.startswith("error: Only `images` and `points` can be drawn, and `boxes` with ")
+    assert error.endswith("Received: raw_bytes, text.")
     assert [path.name for path in tmp_path.iterdir()] == ["points.png"]
 
 
@@ -247,3 +273,62 @@ def test_predict_takes_files_and_writes_those_it_gets(base, tmp_path):
     assert code == 2 and "`--files` needs a signature with one input whose name ends in _bytes" in error
     code, _, error = zoo(*ask, tmp_path / "none.png")
     assert code == 2 and "none.png" in error
+
+
+@pytest.fixture(scope="module")
+def finder(tmp_path_factory):
+    base = tmp_path_factory.mktemp("finders")
+    publish(Finder(), base, "finder", card={"classes": ["cup", "spoon"]})
+    return base / "finder"
+
+
+def photo_in(folder, name="photo.jpg"):
+    Image.new("RGB", (200, 100), (128, 128, 128)).save(folder / name)
+    return folder / name
+
+
+def test_predict_draws_what_was_found_into_photos_without_python_tensorflow(finder, tmp_path):
+    code = """
+import sys
+from zoo import cli
+try:
+    cli.main(sys.argv[1:])
+finally:
+    assert not {"tensorflow", "keras", "matplotlib"} & {name.partition(".")[0] for name in sys.modules}
+"""
+    arguments = ["predict", finder, "--signature", "from_bytes", "--files", photo_in(tmp_path), "--png", "out.png"]
+    process = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.strip() == "Wrote out.png: 1 objects with a score of 0.5 or more."
+    picture = np.asarray(Image.open(tmp_path / "out.png")).astype(int)
+    assert picture.shape == (100, 200, 3)
+    changed = np.abs(picture - 128).max(-1) > 20
+    # The whole box and the name above it, and nothing of the second.
+    assert changed[41:89, 21:119].all() and changed[26:40, 20:60].all()
+    assert not changed[91:].any() and not changed[:, 121:].any() and not changed[:20].any()
+
+
+def test_predict_draws_all_photos_to_a_threshold(finder, tmp_path):
+    photos = [photo_in(tmp_path, name) for name in ("a.png", "b.bmp")]
+    arguments = ["--signature", "from_bytes", "--threshold", "0.2", "--png", tmp_path / "out.png", "--files", *photos]
+    code, output, error = zoo("predict", finder, *arguments)
+    assert (code, error) == (0, "")
+    assert output.endswith("out-1.png: 2, 2 objects with a score of 0.2 or more.")
+    for number in range(2):
+        with Image.open(tmp_path / f"out-{number}.png") as image:
+            pixels = np.asarray(image).astype(int)
+            assert (np.abs(pixels[15:45, 155:185] - 128).max(-1) > 20).all()
+
+
+def test_predict_draws_into_pixels_too(finder, tmp_path):
+    inputs = json.dumps({"images": np.zeros((1, 32, 64, 3), int).tolist()})
+    code, output, _ = zoo("predict", finder, "--inputs", inputs, "--png", tmp_path / "out.png")
+    assert code == 0 and output.endswith("out.png: 1 objects with a score of 0.5 or more.")
+
+
+@pytest.mark.parametrize("threshold", ["-0.1", "1.5", "nan"])
+def test_a_threshold_is_a_score(finder, capsys, threshold):
+    code, _, error = run(capsys, "predict", finder, "--threshold", threshold)
+    assert code == 2 and error.startswith("error: `--threshold` must be a score from 0 to 1. Received: ")

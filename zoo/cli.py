@@ -1,5 +1,6 @@
 """The command line of Zoo: list, check, run and serve exports, without Python TensorFlow or Keras."""
 
+import io
 import json
 import os
 import sys
@@ -14,9 +15,12 @@ from zoo.files import write_bytes
 from zoo.serving.checking import conformance, protocol
 from zoo.serving.formats.folders import find_all, find_versions, is_a_version
 from zoo.serving.formats.json_tensors import from_json, to_json
-from zoo.serving.formats.model_card import load_card
+from zoo.serving.formats.model_card import load_card, read_card
 from zoo.serving.loader.native import SavedModel
 from zoo.serving.server.options import Options
+
+# What tells that a signature finds objects.
+_FOUND = ("boxes", "classes", "scores", "masks")
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,10 @@ class Predict:
     files: tuple[Path, ...] = ()
     """Files for the one input whose name ends in _bytes, such as photos."""
     png: Path | None = None
-    """File to draw `images` or `points` into instead; pictures that come as files are kept as they are."""
+    """File to draw `images` or `points` into instead; pictures that come as files are kept as they are. Where `boxes`
+    come, the photos that were given are drawn with what was found in them."""
+    threshold: float = 0.5
+    """Lowest score of what is drawn into a photo."""
 
 
 def list_exports(options):
@@ -118,6 +125,8 @@ def predict(options):
         if options.png.suffix.lower() != ".png" or options.png.is_dir():
             raise ValueError(f"`--png` must be a file ending in .png. Received: {options.png}.")
         options.png.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written is found before it runs
+    if not 0 <= options.threshold <= 1:
+        raise ValueError(f"`--threshold` must be a score from 0 to 1. Received: {options.threshold}.")
     path = options.path
     if path.is_dir() and not is_a_version(path) and find_versions(path):
         path = find_versions(path)[-1]
@@ -128,13 +137,18 @@ def predict(options):
     if options.png is None:
         print(json.dumps({key: _readable(key, array) for key, array in outputs.items()}))
         return 0
+    if outputs.keys() >= {*_FOUND}:
+        return _draw_found(inputs, outputs, read_card(path).get("classes"), options)
     from zoo import pictures  # Pillow, which the other commands do without
 
     samples = outputs.get("images", outputs.get("points"))
     if samples is None and "image_bytes" in outputs:
         return _write_files(outputs["image_bytes"], options.png)
     if samples is None:
-        raise ValueError(f"Only `images` and `points` can be drawn. Received: {', '.join(sorted(outputs))}.")
+        raise ValueError(
+            "Only `images` and `points` can be drawn, and `boxes` with `classes`, `scores` and `masks`. "
+            f"Received: {', '.join(sorted(outputs))}."
+        )
     pictures.save(pictures.draw(samples), options.png)
     print(f"Wrote {options.png}: {len(samples)} samples of signature {options.signature} of {path}.")
     return 0
@@ -221,13 +235,42 @@ def _input_of_files(signature, signatures):
 
 def _write_files(contents, path):
     """Writes PNG files as they came: one to a path, several with their numbers before its ending."""
-    paths = [path]
-    if len(contents) > 1:
-        paths = [path.with_stem(f"{path.stem}-{number}") for number in range(len(contents))]
+    paths = _numbered(path, len(contents))
     for one, content in zip(paths, contents, strict=True):
         write_bytes(one, content)
     print(f"Wrote {', '.join(map(str, paths))}.")
     return 0
+
+
+def _numbered(path, count):
+    return [path] if count == 1 else [path.with_stem(f"{path.stem}-{number}") for number in range(count)]
+
+
+def _draw_found(inputs, found, names, options):
+    """Draws what was found into the photos that were given: one to a path, several as `_write_files` does."""
+    from zoo.pictures import save
+    from zoo.pictures_of_detections import draw_detections
+
+    photos, scores = _photos_in(inputs), found["scores"]
+    if len(photos) != len(scores):
+        raise ValueError("Objects are drawn into the photos that they were found in. Give them as `--files`.")
+    paths = _numbered(options.png, len(photos))
+    for row, (photo, path) in enumerate(zip(photos, paths, strict=True)):
+        one = {name: found[name][row] for name in _FOUND}
+        save(draw_detections(photo, **one, names=names, threshold=options.threshold), path)
+    counts = ", ".join(str((one >= options.threshold).sum()) for one in scores)
+    print(f"Wrote {', '.join(map(str, paths))}: {counts} objects with a score of {options.threshold:g} or more.")
+    return 0
+
+
+def _photos_in(inputs):
+    """The photos that a signature was given, as files or pixels; as stored, like exports read them, without EXIF."""
+    from PIL import Image
+
+    contents = next((value for name, value in inputs.items() if name.endswith("_bytes")), None)
+    if contents is None:
+        return inputs.get("images", [])
+    return [Image.open(io.BytesIO(content)).convert("RGB") for content in contents]
 
 
 def _readable(key, array):

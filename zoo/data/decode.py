@@ -93,6 +93,19 @@ def centre_box(size, wanted):
     return left, top, left + width, top + height
 
 
+def rgb(image):
+    """All of an image, over white where it is transparent.
+
+    Args:
+        image: `PIL.Image.Image`.
+
+    Returns:
+        `PIL.Image.Image` of mode RGB.
+    """
+    image = _opaque(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
 def _is_grey(image):
     return image.mode in ("1", "L", "LA") or image.mode.startswith("I")
 

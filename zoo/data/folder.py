@@ -73,7 +73,7 @@ def load(path, split, image_size=None, channels=None, cache=False, skip_damaged=
         own_splits = {part: path / part for part in SPLITS}
     roots = own_splits or {"all": path}
     parts = {part: _list(root) for part, root in roots.items()}
-    found = _check(path, [file for files in parts.values() for file in files])
+    found = inspect_all(path, [file for files in parts.values() for file in files])
     damaged = {file: picture.error for file, picture in found.items() if picture.error}
     if damaged:
         _refuse_or_report(path, damaged, len(found), skip_damaged)
@@ -87,7 +87,7 @@ def load(path, split, image_size=None, channels=None, cache=False, skip_damaged=
         grey = [file for file, picture in found.items() if picture.grey]
         channels = 1 if len(grey) == len(every) else 3
         if grey and channels == 3:
-            line = f"{len(grey)} of {len(every)} images in {path} are grey and are read as RGB: {_first_five(grey)}."
+            line = f"{len(grey)} of {len(every)} images in {path} are grey and are read as RGB: {first_five(grey)}."
             progress.show(f"{line} `channels=1` makes all grey.", last=True)
     class_names = _class_names(parts, roots)
     if own_splits:
@@ -107,10 +107,13 @@ def load(path, split, image_size=None, channels=None, cache=False, skip_damaged=
     )
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
+    """What is known of a file: (height, width) turned as EXIF data say, that as stored, and what is wrong with it."""
+
     size: tuple | None
     grey: bool = False
     error: str | None = None
+    stored: tuple | None = None
 
 
 @functools.cache
@@ -119,26 +122,35 @@ def _inspect(path, num_bytes, changed):
     from PIL import Image
 
     if num_bytes == 0:
-        return _Found(None, error="the file is empty")
+        return Found(None, error="the file is empty")
     try:
         with Image.open(path) as image:
             size, grey = size_and_kind(image)
+            stored = image.height, image.width
             # All of a JPEG's data are read, at a fraction of the cost of all its pixels.
             image.draft(None, (1, 1))
             image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return _Found(None, error=str(error))
-    return _Found(size, grey)
+        return Found(None, error=str(error))
+    return Found(size, grey, stored=stored)
 
 
-def _check(folder, paths):
-    """Inspects all files, several at a time: {`Path`: `_Found`} in their order."""
+def inspect_all(folder, paths):
+    """Inspects image files, several at a time, with progress on stderr where they are many.
+
+    Args:
+        folder: What the lines of progress call the place.
+        paths: List of `Path`.
+
+    Returns:
+        {`Path`: `Found`} in their order.
+    """
 
     def inspect(path):
         try:
             status = path.stat()
         except OSError as error:
-            return _Found(None, error=str(error))
+            return Found(None, error=str(error))
         return _inspect(path, status.st_size, status.st_mtime_ns)
 
     many = len(paths) >= _MANY
@@ -154,7 +166,7 @@ def _check(folder, paths):
 
 def _refuse_or_report(folder, damaged, size, skip):
     """Raises because of damaged files, {`Path`: error}, or says that they are left out."""
-    listed = _first_five([f"{path} ({error})" for path, error in damaged.items()])
+    listed = first_five([f"{path} ({error})" for path, error in damaged.items()])
     if not skip:
         raise ValueError(
             f"{len(damaged)} of {size} images cannot be decoded: {listed}. Expected whole JPEG, PNG, BMP or GIF files. "
@@ -172,7 +184,8 @@ def _check_none_is_empty(parts, roots):
             )
 
 
-def _first_five(items):
+def first_five(items):
+    """The first items of a list in words, and how many more there are."""
     more = f"; and {len(items) - 5} more" if len(items) > 5 else ""
     return "; ".join(map(str, items[:5])) + more
 

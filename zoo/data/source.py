@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from zoo.checks import check_kind, check_positive, check_whole
-from zoo.data.augment import Augmentation, keys_of
+from zoo.checks import check_kind
+from zoo.data.augment import Augmentation
 from zoo.data.cache import Cached, is_small
-from zoo.data.checks import check_channels, check_images, checked_examples, checked_labels, height_and_width, parts
+from zoo.data.checks import check_channels, check_images, checked_examples, checked_labels, height_and_width
+from zoo.data.order import rows_in_order, sample_of, steps_of
 from zoo.data.pipeline import Pipeline
 
 _CHUNK = 256
@@ -125,17 +126,7 @@ class Source:
         Raises:
             ValueError: If a batch is larger than the data.
         """
-        check_positive("batch_size", batch_size)
-        if group is not None:
-            check_positive("group", group)
-        needed = batch_size * (group or 1)
-        if needed > self.size:
-            grouped = f" of {batch_size} elements with {group} examples each" if group else ""
-            raise ValueError(
-                f"A batch{grouped} needs {needed} examples, and {self.name!r} has {self.size}. "
-                f"Use a batch size of at most {self.size // (group or 1)}, or more data."
-            )
-        return self.size // needed
+        return steps_of(self.name, self.size, batch_size, group)
 
     def batches(
         self,
@@ -194,32 +185,22 @@ class Source:
         import tensorflow as tf
 
         steps = self.steps_per_epoch(batch_size, group)
-        check_whole("seed", seed, low=-(2**63), high=2**63 - 1)
-        check_whole("first_epoch", first_epoch, low=0, high=2**63 - 1)
-        check_whole("first_step", first_step, low=0, high=steps - 1)
-        start, sizes = parts(batch_size, replicas)
-        of_one = group or 1
+        rows, sizes = rows_in_order(
+            self.size,
+            steps,
+            batch_size,
+            seed,
+            first_epoch,
+            first_step,
+            group,
+            shuffle,
+            replicas,
+            with_keys=augment is not None,
+        )
         if augment is not None:
             check_kind("augment", augment, Augmentation, "an Augmentation of zoo.data.augment, or None")
             check_images(self)
             augment.check(self.shape)
-
-        def order_of(epoch):
-            rows = tf.range(self.size, dtype=tf.int64)
-            if shuffle:
-                key = tf.stack([tf.constant(seed, tf.int64), epoch])
-                # Philox by name: the automatic choice depends on the device.
-                rows = tf.random.experimental.stateless_shuffle(rows, key, alg="philox")
-            rows = tf.reshape(rows[: steps * batch_size * of_one], (steps, batch_size * of_one))
-            mine = rows[:, start * of_one : (start + sum(sizes)) * of_one]
-            mine = mine[tf.where(epoch == first_epoch, first_step, 0) :]
-            return mine if augment is None else (mine, keys_of(seed, epoch, mine))
-
-        # The next epoch is shuffled while this one is read.
-        orders = tf.data.Dataset.counter(first_epoch).map(order_of).prefetch(1)
-        slices = tf.data.Dataset.from_tensor_slices
-        rows = orders.flat_map(slices if augment is None else lambda *order: slices(order))
-        sizes = [size * of_one for size in sizes]
         return self._pipeline.batches(rows, sizes, group, augment=augment).prefetch(tf.data.AUTOTUNE)
 
     def examples(self, n=None, seed=0):
@@ -241,7 +222,7 @@ class Source:
             >>> data.load("grid").examples(100, seed=1).shape
             (100, 2)
         """
-        return self._read(self._sample(n, seed))
+        return self._read(sample_of(self.name, self.size, n, seed))
 
     def labelled(self, n=None, seed=0):
         """The same sample as `examples`, with labels.
@@ -268,7 +249,7 @@ class Source:
                 f"{self.name!r} has no labels. Use `examples`, or a labelled set; "
                 "a folder of images has labels if its sub-folders are one level of classes."
             )
-        rows = self._sample(n, seed)
+        rows = sample_of(self.name, self.size, n, seed)
         return self._read(rows), self._labels_of(rows)
 
     def pixels(self):
@@ -294,18 +275,6 @@ class Source:
         if self._labels is not None:
             return self._labels[rows]
         return checked_labels(self.name, self._read_labels(rows), len(rows), self._num_classes)
-
-    def _sample(self, n, seed):
-        if n is None:
-            return np.arange(self.size)
-        check_positive("n", n)
-        check_whole("seed", seed, low=0, high=2**32 - 1)
-        if n > self.size:
-            raise ValueError(
-                f"A sample without replacement has at most as many examples as {self.name!r}: {self.size}. "
-                f"Received: n={n}. Use fewer, or None for all."
-            )
-        return np.random.RandomState(seed).permutation(self.size)[:n]
 
     def _read(self, rows):
         out = np.empty((len(rows), *self.shape), dtype="float32")

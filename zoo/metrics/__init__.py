@@ -1,7 +1,8 @@
-"""Metrics of generative models: plain functions on NumPy arrays, in float64, that know no model class."""
+"""Metrics of models: plain functions on NumPy arrays, in float64, that know no model class."""
 
 from zoo.checks import no_such_name
 from zoo.metrics.checks import MetricWarning
+from zoo.metrics.detection import coco_average_precision
 from zoo.metrics.features import ClassifierFeatures, FeatureExtractor, classifier_features, frechet
 from zoo.metrics.frechet import frechet_distance, gaussian_frechet_distance
 from zoo.metrics.modes import mode_coverage
@@ -14,6 +15,7 @@ __all__ = [
     "FeatureExtractor",
     "MetricWarning",
     "classifier_features",
+    "coco_average_precision",
     "frechet",
     "frechet_distance",
     "gaussian_frechet_distance",

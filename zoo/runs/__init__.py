@@ -8,6 +8,7 @@ TensorFlow.
 """
 
 from zoo.runs.config import RunConfig, execution, main, start
+from zoo.runs.detection import Detection, DetectionConfig
 from zoo.runs.generation import Generation, GenerationConfig, report
 from zoo.runs.representation import LatentVariables, Representation
 from zoo.runs.running import run
@@ -15,6 +16,8 @@ from zoo.runs.text import TextConfig, TextTranslation
 from zoo.runs.translation import Translation, TranslationConfig
 
 __all__ = [
+    "Detection",
+    "DetectionConfig",
     "Generation",
     "GenerationConfig",
     "LatentVariables",

@@ -13,6 +13,7 @@ micro-batches, with and without XLA.
 
 from zoo.training.batch import GlobalBatch
 from zoo.training.codes import CodeModel, check_coder
+from zoo.training.detections import DetectionModel
 from zoo.training.examples import check_range
 from zoo.training.guard import StopOnNonFinite
 from zoo.training.latents import (
@@ -45,6 +46,7 @@ from zoo.training.workers import (
 
 __all__ = [
     "CodeModel",
+    "DetectionModel",
     "GlobalBatch",
     "ImagePool",
     "LatentModel",

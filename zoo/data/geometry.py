@@ -1,0 +1,133 @@
+"""Random changes of pictures with objects that keep boxes and masks on them, the same after a resume.
+
+KerasCV's layers take the whole canvas for the picture: RandomFlip moves a smaller one to the right, and JitteredResize
+scales the padding along with it, so that `sizes` no longer holds.
+"""
+
+from zoo.checks import check_number
+
+
+class FlipAndScale:
+    """Mirrors pictures, resizes them, and cuts what is larger than the canvas, by random numbers that keys decide.
+
+    A picture stays at the top left of its canvas. Boxes are drawn anew around what is left of each mask, also where
+    nothing changes; an object of which nothing is left becomes padding, where it stands.
+
+    Args:
+        flip: Whether half of the pictures, at random, are mirrored left to right.
+        reduce: Least factor of both sides, above 0 and at most 1.
+        enlarge: Largest factor, at least 1. Factors between have equal chances.
+
+    Raises:
+        ValueError: If a factor is out of range.
+
+    Example:
+
+        >>> from zoo import data
+        >>> from zoo.data.detection import flip_and_scale
+        >>> scenes = data.load_detection("scenes")
+        >>> images, targets = next(iter(scenes.batches(8, augment=flip_and_scale(flip=False, enlarge=1.5))))
+    """
+
+    def __init__(self, flip=True, reduce=1.0, enlarge=1.0):
+        """Checks the factors."""
+        check_number("reduce", reduce, 0, above=True)
+        check_number("enlarge", enlarge, 1)
+        if reduce > 1:
+            raise ValueError(f"`reduce` must be at most 1: a factor of both sides. Received: {reduce!r}.")
+        self.flip, self.reduce, self.enlarge = bool(flip), float(reduce), float(enlarge)
+
+    def __repr__(self):
+        """What it does."""
+        return f"<FlipAndScale flip={self.flip}, reduce={self.reduce:g}, enlarge={self.enlarge:g}>"
+
+    def __call__(self, images, targets, keys):
+        """Changes each picture as its key says.
+
+        Args:
+            images: uint8 tensor (n, height, width, 3).
+            targets: Dict of their targets, as `zoo.data.detection.DetectionSource.batches` gives them.
+            keys: int64 tensor (n, 2), a row for each picture, as `zoo.data.augment.keys_of` makes them.
+
+        Returns:
+            Images and targets of the same shapes.
+        """
+        import tensorflow as tf
+
+        return tf.map_fn(
+            lambda one: self._changed(*one),
+            (images, targets, keys),
+            fn_output_signature=tf.nest.map_structure(
+                lambda values: tf.TensorSpec(values.shape[1:], values.dtype), (images, targets)
+            ),
+        )
+
+    def _changed(self, image, targets, key):
+        import tensorflow as tf
+
+        from zoo import random
+
+        canvas, size = image.shape[:2], targets["sizes"]
+        draws = random.uniform((4,), seed=key)
+        factor = self.reduce + (self.enlarge - self.reduce) * draws[1]
+        resized = tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float32) * factor), tf.int32), 1)
+        kept = tf.minimum(resized, canvas)
+        start = tf.cast(tf.floor(draws[2:] * tf.cast(resized - kept + 1, tf.float32)), tf.int32)
+        is_mirrored = (draws[0] < 0.5) if self.flip else tf.constant(False)
+        picture = image[: size[0], : size[1]]
+        picture = tf.cond(is_mirrored, lambda: picture[:, ::-1], lambda: picture)
+        scale = tf.cast(resized, tf.float32) / tf.cast(size, tf.float32)
+        # An antialiased resize that computes no more than what is kept; beside the picture, it gives 0.
+        picture = tf.raw_ops.ScaleAndTranslate(
+            images=picture[None],
+            size=canvas,
+            scale=scale,
+            translation=-tf.cast(start, tf.float32),
+            kernel_type="triangle",
+            antialias=True,
+        )[0]
+        rows, columns = (_nearest(kept[axis], start[axis], resized[axis], size[axis]) for axis in range(2))
+        columns = tf.where(is_mirrored, size[1] - 1 - columns, columns)
+        masks = tf.gather(tf.gather(targets["masks"], rows, axis=1), columns, axis=2)
+        margin = [[0, 0], [0, canvas[0] - kept[0]], [0, canvas[1] - kept[1]]]
+        masks = tf.ensure_shape(tf.pad(masks, margin), targets["masks"].shape)
+        boxes, is_left = _bounds(masks)
+        is_object = is_left & (targets["classes"] >= 0)
+        changed = {
+            "boxes": tf.where(is_object[:, None], boxes, 0.0),
+            "classes": tf.where(is_object, targets["classes"], -1),
+            "crowds": is_object & targets["crowds"],
+            "masks": masks,
+            "sizes": kept,
+        }
+        image = tf.cast(tf.clip_by_value(tf.round(picture), 0, 255), tf.uint8)
+        return tf.ensure_shape(image, (*canvas, 3)), changed
+
+
+def flip_and_scale(flip=True, reduce=1.0, enlarge=1.0):
+    """What `batches(augment=...)` of pictures with objects takes: see `FlipAndScale`."""
+    return FlipAndScale(flip, reduce, enlarge)
+
+
+def _nearest(count, start, resized, size):
+    """For `count` pixels of a side, from `start` on, of the `resized` ones: where in the `size` of before each lies."""
+    import tensorflow as tf
+
+    # In whole numbers: the middle of pixel i lies at (2 i + 1) size / (2 resized).
+    places = (2 * (start + tf.range(count)) + 1) * size // (2 * resized)
+    return tf.minimum(places, size - 1)
+
+
+def _bounds(masks):
+    """Corners (n, 4) of boxes around masks (n, height, width), and whether there is anything in them (n,)."""
+    import tensorflow as tf
+
+    sides = []
+    for axis in (1, 2):  # columns of any row, then rows of any column
+        filled = tf.reduce_max(masks, axis=axis) > 0
+        first = tf.argmax(filled, axis=1, output_type=tf.int32)
+        last = filled.shape[1] - tf.argmax(filled[:, ::-1], axis=1, output_type=tf.int32)
+        sides.append((first, last))
+    (left, right), (top, bottom) = sides
+    boxes = tf.cast(tf.stack([left, top, right, bottom], axis=1), tf.float32)
+    return boxes, tf.reduce_max(masks, axis=(1, 2)) > 0

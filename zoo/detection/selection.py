@@ -1,0 +1,85 @@
+"""The boxes that are kept: the likeliest proposals, and the best detections of each class."""
+
+import tensorflow as tf
+
+from zoo.detection.boxes import NOT_THERE, clip, decode, fewest, non_maximum_suppression
+
+PROPOSAL_OVERLAP = 0.7
+BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+# Of the classes of all proposals, so many of the highest scores are looked at for each image.
+_CANDIDATES = 4000
+# Sides in pixels that a proposal and a detection have to be longer than.
+_SHORTEST_PROPOSAL, _SHORTEST = 1e-3, 1e-2
+
+
+def propose(logits, deltas, anchors, sizes, count):
+    """The likeliest objects among all anchors (Ren et al. 2015, section 3.3; each level by itself, Lin et al. 2017).
+
+    Args:
+        logits: Of each level, float32 (batch, n).
+        deltas: Of each level, how anchors have to move, float32 (batch, n, 4).
+        anchors: Of each level, float32 (n, 4).
+        sizes: Height and width of the images, int32 (batch, 2).
+        count: Most proposals of a level, and of all together.
+
+    Returns:
+        Tuple of boxes, float32 (batch, k, 4), likeliest first, and whether they are there, bool (batch, k).
+    """
+    boxes, scores = [], []
+    for one, moves, base in zip(logits, deltas, anchors, strict=True):
+        most = fewest(count, _length(one))
+        highest, rows = tf.math.top_k(one, most)
+        moved = decode(tf.gather(moves, rows, batch_dims=1), tf.gather(base, rows))
+        moved = clip(moved, sizes)
+        highest = tf.where(_is_longer(moved, _SHORTEST_PROPOSAL), highest, NOT_THERE)
+        rows, there = non_maximum_suppression(moved, highest, PROPOSAL_OVERLAP, most)
+        boxes.append(tf.gather(moved, rows, batch_dims=1))
+        scores.append(tf.where(there, tf.gather(highest, rows, batch_dims=1), NOT_THERE))
+    boxes, scores = tf.concat(boxes, 1), tf.concat(scores, 1)
+    scores, rows = tf.math.top_k(scores, fewest(count, _length(scores)))
+    return tf.gather(boxes, rows, batch_dims=1), scores > NOT_THERE / 2
+
+
+def best_boxes(proposals, probabilities, deltas, sizes, *, score_threshold, overlap, count):
+    """The best boxes of each class, that do not overlap a better one of the same class.
+
+    Args:
+        proposals: float32 (batch, n, 4).
+        probabilities: Of the classes, float32 (batch, n, classes); 0 where there is no proposal.
+        deltas: How a proposal has to move for each class, float32 (batch, n, classes, 4).
+        sizes: Height and width of the images, int32 (batch, 2).
+        score_threshold: Probability that a detection has to exceed, in [0, 1).
+        overlap: Overlap above which the worse of two boxes is left out.
+        count: Most detections of an image, D.
+
+    Returns:
+        Tuple of boxes, float32 (batch, D, 4), best first; classes, int32 (batch, D); scores, float32 (batch, D); and
+        whether they are there, bool (batch, D).
+    """
+    num_classes = probabilities.shape[-1]
+    rows_of_batch = tf.shape(proposals)[0]
+    scores = tf.reshape(probabilities, (rows_of_batch, -1))
+    scores, rows = tf.math.top_k(scores, fewest(_CANDIDATES, _length(scores)))
+    classes = rows % num_classes
+    moves = tf.gather(tf.reshape(deltas, (rows_of_batch, -1, 4)), rows, batch_dims=1)
+    boxes = clip(decode(moves, tf.gather(proposals, rows // num_classes, batch_dims=1), BOX_WEIGHTS), sizes)
+    scores = tf.where((scores > score_threshold) & _is_longer(boxes, _SHORTEST), scores, NOT_THERE)
+    # Where each class has a place of its own, boxes of different classes do not overlap.
+    apart = tf.cast(classes, tf.float32) * (tf.cast(tf.reduce_max(sizes), tf.float32) + 1)
+    kept, there = non_maximum_suppression(boxes + apart[..., None], scores, overlap, count)
+    boxes, classes, scores = (tf.gather(one, kept, batch_dims=1) for one in (boxes, classes, scores))
+    return (
+        tf.where(there[..., None], boxes, 0.0),
+        tf.where(there, classes, -1),
+        tf.where(there, scores, 0.0),
+        there,
+    )
+
+
+def _is_longer(boxes, side):
+    sides = boxes[..., 2:] - boxes[..., :2]
+    return (sides[..., 0] >= side) & (sides[..., 1] >= side)
+
+
+def _length(tensor):
+    return tensor.shape[1] or tf.shape(tensor)[1]

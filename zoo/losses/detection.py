@@ -1,0 +1,40 @@
+"""Losses of detectors, one value for each of the boxes or masks that are compared."""
+
+import tensorflow as tf
+
+
+def smooth_l1(errors, beta=1 / 9):
+    """Squares of small errors and absolute values of large ones (Girshick 2015, Fast R-CNN, equation 3).
+
+    0.5 e^2 / beta where |e| < beta, |e| - 0.5 beta elsewhere.
+
+    Args:
+        errors: (..., 4), differences of what `zoo.detection.boxes.encode` gives.
+        beta: Where the square ends (1 / 9: the authors' Detectron, for the RPN).
+
+    Returns:
+        (...): the sum over the four numbers.
+    """
+    sizes = tf.abs(errors)
+    return tf.reduce_sum(tf.where(sizes < beta, 0.5 / beta * tf.square(errors), sizes - 0.5 * beta), -1)
+
+
+def objectness_loss(logits, is_object):
+    """Cross-entropy between object and background (Ren et al. 2015, equation 1), float32 (...).
+
+    Args:
+        logits: (...).
+        is_object: bool (...).
+    """
+    return tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(is_object, tf.float32), tf.cast(logits, tf.float32))
+
+
+def mask_loss(logits, masks):
+    """Mean cross-entropy of the cells of a mask (He et al. 2017, section 3), float32 (n,).
+
+    Args:
+        logits: (n, M, M), of the mask of the object's own class.
+        masks: (n, M, M), shares in [0, 1].
+    """
+    cells = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(masks, tf.float32), tf.cast(logits, tf.float32))
+    return tf.reduce_mean(cells, (1, 2))

@@ -1,0 +1,258 @@
+"""What models of objects in images share: the checks of their examples, detection, and what they serve."""
+
+import numpy as np
+import tensorflow as tf
+
+from zoo.checks import check_positive, check_replicas
+from zoo.detection.masks import paste_masks
+from zoo.encoded import decode, encode
+from zoo.training.examples import first_batch
+from zoo.training.model import TrainStepModel
+
+_NAMES = ("boxes", "classes", "crowds", "masks", "sizes")
+# Of the requests that a version answers before it takes traffic.
+_WARMUP_SIDE = 64
+
+
+class DetectionModel(TrainStepModel):
+    """Base of models that find objects in images.
+
+    A subclass has `num_classes`, `image_size`, and `detections(images, sizes)`, which returns {"boxes": (batch, D, 4),
+    "classes": (batch, D), "scores": (batch, D), "masks": (batch, D, M, M), "num_detections": (batch,)}.
+    """
+
+    example_shape = (None, None, 3)
+
+    def examples_of(self, data):
+        """What `train_step` takes, from what `fit` hands over: images and targets."""
+        return images_and_targets(data)
+
+    def check_fit(self, given):
+        """Checks what `fit` or `evaluate` is given, {argument: value}, before the first step."""
+        return check_detections(given, self.num_classes, self.distribute_strategy.num_replicas_in_sync)
+
+    def detect(self, images, sizes=None, batch_size=8):
+        """The objects in images.
+
+        Args:
+            images: (n, height, width, 3) in [0, 255], uint8 or floats.
+            sizes: Height and width of the picture within each image, (n, 2); None for all of it.
+            batch_size: Images at a time.
+
+        Returns:
+            {"boxes": float32 (n, D, 4), corners in pixels; "classes": int32 (n, D), -1 where there is no detection;
+            "scores": float32 (n, D), falling; "masks": float32 (n, D, M, M), probabilities within the box;
+            "num_detections": int32 (n,)}, D being `max_detections`.
+
+        Raises:
+            ValueError: If the images have another shape or range.
+
+        Example:
+            found = model.detect(photos)
+            found["boxes"][0, : found["num_detections"][0]]
+        """
+        images = np.asarray(images)
+        check_images(images)
+        check_positive("batch_size", batch_size)
+        sizes = np.tile(images.shape[1:3], (len(images), 1)) if sizes is None else np.asarray(sizes)
+        if sizes.shape != (len(images), 2):
+            raise ValueError(
+                f"`sizes` must be height and width of each of the {len(images)} pictures. Received: {sizes.shape}."
+            )
+        compiled = self.compiled_once("detect", self.detections)
+        parts = [
+            compiled(
+                *(tf.convert_to_tensor(one[start : start + batch_size]) for one in (images, sizes.astype("int32")))
+            )
+            for start in range(0, len(images), batch_size)
+        ]
+        return tf.nest.map_structure(lambda *part: np.concatenate(part), *parts)
+
+    def signatures(self):
+        """What is served: detections in images of one size, the same with masks of the image, and those in files.
+
+        `detect`, which is `serving_default` too, takes uint8 images of any one size. `segment` also returns `pasted`,
+        the masks as uint8 (batch, D, height, width), 0 or 1; they take D bytes for each pixel. `from_bytes` takes JPEG,
+        PNG, GIF or BMP files, each of a size of its own, brings them to `image_size` with their aspect kept, and
+        returns boxes in the pixels of the file, with `sizes`, their height and width. How a camera was held (EXIF) is
+        not read.
+        """
+        images = {"images": tf.TensorSpec((None, None, None, 3), tf.uint8)}
+        files = {"image_bytes": tf.TensorSpec((None,), tf.string)}
+        detect = (self.detections, images)
+        return {
+            "serving_default": detect,
+            "detect": detect,
+            "segment": (self._segment, images),
+            "from_bytes": (self._from_bytes, files),
+        }
+
+    def warmup(self):
+        """Requests that each version answers before it takes traffic: two images of noise."""
+        shape = (2, _WARMUP_SIDE, _WARMUP_SIDE, 3)
+        images = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
+        files = np.array([encode(image / 127.5 - 1).numpy() for image in images], dtype=object)
+        of_images = [(name, {"images": images}) for name in ("serving_default", "detect", "segment")]
+        return [*of_images, ("from_bytes", {"image_bytes": files})]
+
+    def _segment(self, images):
+        found = self.detections(images)
+        height, width = tf.shape(images)[1], tf.shape(images)[2]
+
+        def paste(pair):
+            return tf.cast(paste_masks(*pair, height, width) > 0.5, tf.uint8)
+
+        signature = tf.TensorSpec((None, None, None), tf.uint8)
+        pasted = tf.map_fn(paste, (found["masks"], found["boxes"]), fn_output_signature=signature)
+        there = found["classes"] >= 0
+        return {**found, "pasted": tf.where(there[..., None, None], pasted, tf.zeros((), tf.uint8))}
+
+    def _from_bytes(self, image_bytes):
+        def read(file):
+            pixels = (decode(file, 3) + 1) * 127.5
+            size = tf.shape(pixels)[:2]
+            scale = tf.reduce_min(tf.constant(self.image_size, tf.float32) / tf.cast(size, tf.float32))
+            fitted = tf.clip_by_value(
+                tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32), 1, self.image_size
+            )
+            pixels = tf.clip_by_value(tf.image.resize(pixels, fitted, antialias=True), 0, 255)
+            pixels = tf.pad(pixels, ((0, self.image_size[0] - fitted[0]), (0, self.image_size[1] - fitted[1]), (0, 0)))
+            return tf.ensure_shape(pixels, (*self.image_size, 3)), fitted, size
+
+        kinds = (
+            tf.TensorSpec((*self.image_size, 3), tf.float32),
+            tf.TensorSpec((2,), tf.int32),
+            tf.TensorSpec((2,), tf.int32),
+        )
+        images, fitted, sizes = tf.map_fn(read, image_bytes, fn_output_signature=kinds)
+        found = self.detections(images, fitted)
+        scales = tf.cast(sizes, tf.float32) / tf.cast(fitted, tf.float32)
+        scales = tf.stack([scales[:, 1], scales[:, 0]] * 2, 1)[:, None]
+        return {**found, "boxes": found["boxes"] * scales, "sizes": sizes}
+
+
+def images_and_targets(data):
+    """Images and the dict of their targets, in what `fit` is given or hands to a step.
+
+    Raises:
+        ValueError: If there is something else.
+    """
+    parts = tuple(part for part in data if part is not None) if isinstance(data, (tuple, list)) else (data,)
+    if len(parts) == 1 and isinstance(parts[0], (tuple, list)):
+        return images_and_targets(parts[0])
+    if len(parts) != 2 or not hasattr(parts[0], "shape") or not isinstance(parts[1], dict):
+        kinds = ", ".join("a dict" if isinstance(part, dict) else type(part).__name__ for part in parts)
+        raise ValueError(
+            f"This model learns from images and a dict of targets: {', '.join(_NAMES)}. "
+            f"Received: {kinds or 'nothing'}. "
+            "`zoo.data.load_detection(...).batches(8)` gives both, or `model.fit(images, targets)`."
+        )
+    missing = [name for name in _NAMES if name not in parts[1]]
+    if missing:
+        raise ValueError(
+            f"The targets lack {', '.join(missing)}. Expected: boxes (batch, n, 4), classes (batch, n), crowds (batch, "
+            f"n), masks (batch, n, height, width) and sizes (batch, 2). Received: {', '.join(parts[1]) or 'none'}."
+        )
+    return parts
+
+
+def check_images(images):
+    """Checks that an array holds RGB images in [0, 255].
+
+    Raises:
+        ValueError: If it does not.
+    """
+    if images.ndim != 4 or images.shape[-1] != 3 or not images.size:
+        raise ValueError(
+            f"Images must be RGB, (batch, height, width, 3), at least one. Received: {images.shape}."
+            + (" This is one image: add an axis, `image[None]`." if images.ndim == 3 and images.size else "")
+            + (" Repeat grey: `np.repeat(images, 3, -1)`." if images.ndim == 4 and images.shape[-1] == 1 else "")
+        )
+    if images.dtype.kind not in "uif" or not np.isfinite(images).all() or images.min() < 0 or images.max() > 255:
+        low, high = (images.min(), images.max()) if images.dtype.kind in "uif" else ("none", "none")
+        raise ValueError(
+            f"Images must be numbers in [0, 255]. Received: dtype {images.dtype}, min={low}, max={high}. "
+            "`(images + 1) * 127.5` takes [-1, 1] to [0, 255]."
+        )
+    if images.dtype.kind == "f" and 0 < images.max() <= 1:
+        raise ValueError(
+            "Images must be numbers in [0, 255]. Received: none above 1, so they seem to be in [0, 1]. "
+            "Use `images * 255`."
+        )
+
+
+def check_detections(given, num_classes, replicas):
+    """Checks what `fit` is given, before the first step.
+
+    Args:
+        given: {name: value} of the arguments of `keras.Model.fit`.
+        num_classes: Number of classes of the model.
+        replicas: Number of replicas over which a batch is split.
+
+    Returns:
+        The images that were looked at, an array; None where a look would use up what `x` yields.
+
+    Raises:
+        ValueError: If something is missing or does not fit.
+    """
+    for name in ("batch_size", "epochs", "steps_per_epoch"):
+        if given.get(name) is not None:
+            check_positive(name, given[name])
+    for name in ("sample_weight", "class_weight"):
+        if given.get(name) is not None:
+            raise ValueError(f"Each object counts once, so `fit` takes no `{name}`. Leave it out.")
+    x, y = given.get("x"), given.get("y")
+    if hasattr(x, "batches"):
+        raise ValueError(
+            "`x` must be images, or a data set of batches (images, targets). Received: a set of `zoo.data`. "
+            "`source.batches(8)`, with `steps_per_epoch`, gives batches of both."
+        )
+    if y is not None:
+        x = (x, y)
+    first = first_batch(x)
+    if first is None:
+        return None
+    images, targets = images_and_targets(first)
+    images, targets = np.asarray(images), {name: np.asarray(targets[name]) for name in _NAMES}
+    check_images(images)
+    _check_targets(images, targets, num_classes)
+    is_array = first is x
+    check_replicas(min(len(images), given.get("batch_size") or 32) if is_array else len(images), replicas)
+    return images
+
+
+def _check_targets(images, targets, num_classes):
+    rows, height, width = images.shape[:3]
+    number = targets["boxes"].shape[1] if targets["boxes"].ndim == 3 else "n"
+    shapes = {
+        "boxes": (rows, number, 4),
+        "classes": (rows, number),
+        "crowds": (rows, number),
+        "masks": (rows, number, height, width),
+        "sizes": (rows, 2),
+    }
+    for name, shape in shapes.items():
+        if targets[name].shape != shape or number == 0:
+            raise ValueError(
+                f"The {name} do not fit the {rows} images of {height} x {width} pixels. Expected shape {shape}, with n "
+                f"at least 1: pad with class -1. Received: {targets[name].shape}."
+            )
+    classes, boxes = targets["classes"], targets["boxes"]
+    if classes.dtype.kind not in "iu" or classes.min() < -1 or classes.max() >= num_classes:
+        raise ValueError(
+            f"Classes must be whole numbers from 0 to {num_classes - 1}, and -1 for padding; background is none. "
+            f"Received: dtype {classes.dtype}, min={classes.min()}, max={classes.max()}."
+        )
+    there = boxes[classes >= 0]
+    if not np.isfinite(there).all():
+        raise ValueError("The boxes hold NaN or infinite values. Remove or repair them before training.")
+    if len(there) and ((there[:, 2:] <= there[:, :2]).any() or there.min() < 0 or (there > [width, height] * 2).any()):
+        row = there[
+            ((there[:, 2:] <= there[:, :2]).any(1)) | (there.min(1) < 0) | (there > [width, height] * 2).any(1)
+        ][0]
+        raise ValueError(
+            f"Boxes must be corners x1 < x2, y1 < y2 in pixels, within the {height} x {width} image. Received: "
+            f"{row.tolist()}. Boxes of (x, y, width, height) become corners by adding the first two to the last two."
+        )
+    if targets["masks"].dtype.kind not in "uib" or targets["masks"].max(initial=0) > 1:
+        raise ValueError(f"Masks must be whole numbers, 0 or 1. Received: dtype {targets['masks'].dtype}.")
