@@ -37,7 +37,7 @@ class Config(runs.DetectionConfig):
         "weight_decay",
     )
 
-    epochs: int = 12
+    epochs: int = 10
     """Epochs to have trained at the end, those of earlier commands in the same folder included."""
     batch_size: int = 8
     """Images per update, over all replicas (paper: 16)."""
@@ -66,12 +66,16 @@ class Config(runs.DetectionConfig):
     """Anchors of an image to learn from (paper: 256)."""
     num_box_samples: int = 128
     """Proposals of an image to learn from (paper: 512)."""
+    num_training_proposals: int = 500
+    """Proposals of an image to sample from (paper: 2000)."""
+    num_proposals: int = 300
+    """Proposals of an image to detect in (paper: 1000)."""
     pooling: Literal["align", "pool"] = "align"
     """RoIAlign, or RoIPool, which the paper compares it with."""
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    """Stochastic gradient descent with momentum, as in the paper, or Adam."""
-    learning_rate: float = 0.02
-    """Highest step size, reached after the warm-up; then it falls to 0 like a cosine (paper: 0.02, in steps)."""
+    optimizer: Literal["sgd", "adam"] = "adam"
+    """Adam, or stochastic gradient descent with momentum, as in the paper, which takes longer without weights."""
+    learning_rate: float = 1e-3
+    """Highest step size, reached after the warm-up; then it falls to 0 like a cosine (paper: 0.02 for sgd, in steps)."""
     warm_up_steps: int = 200
     """Updates in which the step size rises; no more than half of all."""
     momentum: float = 0.9
@@ -118,6 +122,8 @@ def build(config, canvas_and_names):
         anchor_sizes=config.anchor_sizes or anchor_sizes(max(height, width)),
         num_anchor_samples=config.num_anchor_samples,
         num_box_samples=config.num_box_samples,
+        num_training_proposals=config.num_training_proposals,
+        num_proposals=config.num_proposals,
         pooling=config.pooling,
         score_threshold=config.score_threshold,
         max_detections=config.max_detections,

@@ -169,7 +169,10 @@ def test_public_names_load_and_unknown_ones_list_what_there_is():
 
 @pytest.mark.parametrize(
     ("room", "name", "known"),
-    [("ot", "emd", "sinkhorn"), ("data", "laod", "Pair, Source, TextPairs, load, load_pair, load_text, names")],
+    [
+        ("ot", "emd", "sinkhorn"),
+        ("data", "laod", "DetectionSource, Pair, Source, TextPairs, load, load_detection, load_pair, load_text, names"),
+    ],
 )
 def test_unknown_names_of_rooms_list_what_there_is(room, name, known):
     import importlib

@@ -12,7 +12,20 @@ from tests.test_runs import assert_equal_to_the_bit, checkpoint, served, tags
 from zoo import runs
 
 TINY = ["--data", "scenes", "--image-size", "64", "--width", "4", "--pyramid-width", "8", "--hidden", "16"]
-TINY += ["--num-anchor-samples", "16", "--num-box-samples", "8", "--max-detections", "5", "--judged-images", "8"]
+TINY += [
+    "--num-anchor-samples",
+    "16",
+    "--num-box-samples",
+    "8",
+    "--num-training-proposals",
+    "20",
+    "--num-proposals",
+    "10",
+    "--max-detections",
+    "5",
+    "--judged-images",
+    "8",
+]
 TINY += ["--batch-size", "2", "--steps-per-epoch", "2", "--epochs", "2", "--verbose", "silent"]
 # Every random change of the pictures.
 RANDOM = ["--flip", "True", "--enlarge", "1.5", "--reduce", "0.7"]

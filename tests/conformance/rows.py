@@ -16,18 +16,23 @@ from zoo import (
     WGANGP,
     Autoencoder,
     CycleGAN,
+    MaskRCNN,
     Seq2Seq,
     SinkhornGAN,
     Transformer,
     Vocabulary,
+    box_head,
     dcgan_critic,
     dcgan_generator,
+    feature_pyramid,
+    mask_head,
     mlp_critic,
     mlp_decoder,
     mlp_encoder,
     mlp_generator,
     patch_discriminator,
     resnet_generator,
+    torchvision_resnet,
 )
 
 # Replicas get four and three of them.
@@ -46,6 +51,7 @@ class Row:
         learning_rate: Of SGD; small where a loss is so steep that rounding would grow from step to step.
         domains: Sets of examples that the model learns from.
         tokens: Size of the vocabulary, where examples are ids of texts; 0 where they are numbers.
+        objects: Number of classes, where examples are images of objects.
     """
 
     build: callable
@@ -55,9 +61,12 @@ class Row:
     learning_rate: float = 0.05
     domains: int = 1
     tokens: int = 0
+    objects: int = 0
 
     def examples(self, count, seed=0, shape=None):
-        """Arguments of `fit`: one array, or with two domains a pair of them."""
+        """Arguments of `fit`: one array, or with two domains a pair of them; images of objects with their targets."""
+        if self.objects:
+            return objects_of(self.objects, self.shape, count, seed)
         make = partial(ids_of, self.tokens) if self.tokens else examples_of
         sets = [make(shape or self.shape, count, seed + domain) for domain in range(self.domains)]
         return sets[0] if self.domains == 1 else tuple(sets)
@@ -79,6 +88,26 @@ def ids_of(tokens, shape, count, seed=0):
     ends = rng.integers(2, shape[0], (count, 1))
     places = np.arange(shape[0])
     return np.where(places < ends, ids, np.where(places == ends, 2, 0)).astype("int32")
+
+
+def objects_of(num_classes, shape, count, seed=0):
+    """Images of noise with up to three rectangles in each, all of them full, some of them crowds."""
+    rng, (height, width, _), most = np.random.default_rng(seed), shape, 3
+    images = rng.integers(0, 100, (count, *shape))
+    corners = rng.integers(0, (width // 2, height // 2), (count, most, 2))
+    boxes = np.concatenate([corners, corners + rng.integers(width // 4, width // 2, (count, most, 2))], 2)
+    classes = rng.integers(-1, num_classes, (count, most))
+    rows, columns = np.arange(height)[:, None], np.arange(width)
+    x1, y1, x2, y2 = (boxes[..., side, None, None] for side in range(4))
+    masks = (rows >= y1) & (rows < y2) & (columns >= x1) & (columns < x2) & (classes >= 0)[..., None, None]
+    images = np.where(masks.any(1)[..., None], images + 150, images)
+    return images.astype("uint8"), {
+        "boxes": boxes.astype("float32"),
+        "classes": classes.astype("int32"),
+        "crowds": rng.uniform(size=(count, most)) < 0.2,
+        "masks": masks.astype("uint8"),
+        "sizes": np.full((count, 2), (height, width), "int32"),
+    }
 
 
 def _images(model, judge, side=8, filters=4, num_features=1, **options):
@@ -111,6 +140,19 @@ def _speaker(width=8, num_layers=1, tokens=20, **options):
     return Seq2Seq(network, words, num_beams=2, max_length=8, **options)
 
 
+def _detector(width=8, hidden=16, num_classes=3, **options):
+    return MaskRCNN(
+        torchvision_resnet(18, width=width, blocks=(1, 1, 1, 1)),
+        num_classes,
+        feature_pyramid=feature_pyramid([width, 2 * width, 4 * width, 8 * width], width),
+        box_head=box_head(num_classes, width, 3, hidden),
+        mask_head=mask_head(num_classes, width, 4, num_layers=1),
+        anchor_sizes=(8, 16, 32, 64, 128),
+        image_size=(32, 32),
+        **options,
+    )
+
+
 def _adversaries(judge, *penalties):
     return {
         f"{judge}_optimizer": ((judge,), (f"{judge}_loss", *penalties)),
@@ -125,6 +167,7 @@ LARGE_IMAGES, LARGE_POINTS, LARGE_CODER = (
     {"width": 256},
     {"side": 28, "hidden": (200, 200)},
 )
+DETECTOR = ("backbone", "feature_pyramid", "rpn_head", "box_head", "mask_head")
 ROWS = {
     "gan": Row(partial(_images, GAN, "discriminator"), (8, 8, 1), GAN_TRAINS, LARGE_IMAGES),
     "gan_minimax_ema": Row(
@@ -219,6 +262,21 @@ ROWS = {
         domains=2,
         tokens=20,
     ),
+    "mask_rcnn": Row(
+        partial(
+            _detector,
+            num_anchor_samples=16,
+            num_box_samples=8,
+            num_training_proposals=12,
+            num_proposals=6,
+            max_detections=4,
+        ),
+        (32, 32, 3),
+        {"optimizer": (DETECTOR, MaskRCNN.terms)},
+        {"width": 16, "hidden": 128},
+        learning_rate=0.01,
+        objects=3,
+    ),
 }
 
 
@@ -230,6 +288,8 @@ def output(model):
     """What the model makes of a fixed input: samples, translations, scores, or the examples of two codes."""
     if hasattr(model, "plans"):
         return model.score(["w0 w1 w2", "w3"], ["w4 w5", "w6 w7 w8"])
+    if hasattr(model, "detect"):
+        return model.detect(objects_of(3, (32, 32, 3), 2)[0])["masks"]
     if hasattr(model, "generate"):
         return model.generate(2, seed=0)
     if hasattr(model, "translate"):

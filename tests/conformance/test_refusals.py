@@ -17,6 +17,32 @@ def test_bad_examples_are_refused_with_advice(row):
         with pytest.raises(ValueError, match=message):
             fit(model, row.change(good, change))
 
+    if row.objects:
+        images, targets = good
+
+        def refused_targets(name, change, message):
+            with pytest.raises(ValueError, match=message):
+                fit(model, (images, {**targets, name: change(targets[name])}))
+
+        refused_targets("boxes", lambda x: x[..., ::-1], r"must be corners x1 < x2, y1 < y2 in pixels.*Received: \[")
+        refused_targets("boxes", lambda x: x * np.nan, "NaN or infinite")
+        refused_targets("boxes", lambda x: x[:, :0], "with n at least 1: pad with class -1")
+        refused_targets("classes", lambda x: x + 3, "from 0 to 2, and -1 for padding.*Received: .*max=5")
+        refused_targets("masks", lambda x: x[..., :16], r"Expected shape \(4, 3, 32, 32\).*Received: \(4, 3, 32, 16\)")
+        refused_targets("masks", lambda x: x * 255, "0 or 1")
+        for change, message in (
+            (lambda x: x / 255.0, "seem to be in .0, 1.. Use `images . 255`"),
+            (lambda x: x / 127.5 - 1, r"numbers in \[0, 255\].*Received: dtype float64, min=-1"),
+            (lambda x: x[..., :1], r"must be RGB.*Repeat grey"),
+            (lambda x: x[0], "This is one image: add an axis"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                fit(model, (change(images), targets))
+        with pytest.raises(ValueError, match="images and a dict of targets: boxes, classes, .* Received: ndarray"):
+            fit(model, images)
+        with pytest.raises(ValueError, match="The targets lack masks, sizes"):
+            fit(model, (images, {name: targets[name] for name in ("boxes", "classes", "crowds")}))
+        return
     if row.tokens:
         refused(lambda x: x.astype("float32"), "whole numbers, ids of tokens. Received: dtype float32")
         refused(lambda x: x + row.tokens, "hold ids from .* but their vocabulary has 20 tokens, 0 to 19. Encode them")
