@@ -196,7 +196,7 @@ class Zoo:
             self.pairs = tf.data.Dataset.from_tensors(pairs).cache().repeat().prefetch(2)
             return
         self.images = photos(side, 1)
-        self.paste = tf.function(lambda masks, boxes: paste_masks(masks, boxes, side, side))
+        self.paste = tf.function(lambda masks, boxes: paste_masks(masks, boxes, side, side, whole_pixels=True))
         if part == "stages":
             self.stages = self.stages_of(self.model)
 

@@ -25,18 +25,24 @@ def propose(logits, deltas, anchors, sizes, count):
     Returns:
         Tuple of boxes, float32 (batch, k, 4), likeliest first, and whether they are there, bool (batch, k).
     """
-    boxes, scores = [], []
-    for one, moves, base in zip(logits, deltas, anchors, strict=True):
-        most = fewest(count, _length(one))
-        highest, rows = tf.math.top_k(one, most)
-        moved = decode(tf.gather(moves, rows, batch_dims=1), tf.gather(base, rows))
-        moved = clip(moved, sizes)
-        highest = tf.where(_is_longer(moved, _SHORTEST_PROPOSAL), highest, NOT_THERE)
-        rows, there = non_maximum_suppression(moved, highest, PROPOSAL_OVERLAP, most)
-        boxes.append(tf.gather(moved, rows, batch_dims=1))
-        scores.append(tf.where(there, tf.gather(highest, rows, batch_dims=1), NOT_THERE))
-    boxes, scores = tf.concat(boxes, 1), tf.concat(scores, 1)
-    scores, rows = tf.math.top_k(scores, fewest(count, _length(scores)))
+    # The finest level has the most anchors; others are filled up to as many.
+    most, scores, moves, bases = fewest(count, _length(logits[0])), [], [], []
+    for one, deltas_of_one, base in zip(logits, deltas, anchors, strict=True):
+        highest, rows = tf.math.top_k(one, fewest(count, _length(one)))
+        missing = [[0, 0], [0, most - _length(highest)]]
+        scores.append(tf.pad(highest, missing, constant_values=NOT_THERE))
+        moves.append(tf.pad(tf.gather(deltas_of_one, rows, batch_dims=1), [*missing, [0, 0]]))
+        bases.append(tf.pad(tf.gather(base, rows), [*missing, [0, 0]]))
+    images, levels = tf.shape(logits[0])[0], len(logits)
+    scores, moves, bases = (tf.stack(one, 1) for one in (scores, moves, bases))
+    boxes = clip(tf.reshape(decode(moves, bases), (images, -1, 4)), sizes)
+    scores = tf.where(_is_longer(boxes, _SHORTEST_PROPOSAL), tf.reshape(scores, (images, -1)), NOT_THERE)
+    # Each level of an image by itself, all at once.
+    boxes, scores = tf.reshape(boxes, (-1, most, 4)), tf.reshape(scores, (-1, most))
+    rows, there = non_maximum_suppression(boxes, scores, PROPOSAL_OVERLAP, most)
+    boxes = tf.reshape(tf.gather(boxes, rows, batch_dims=1), (images, levels * most, 4))
+    scores = tf.reshape(tf.where(there, tf.gather(scores, rows, batch_dims=1), NOT_THERE), (images, levels * most))
+    scores, rows = tf.math.top_k(scores, fewest(count, levels * most))
     return tf.gather(boxes, rows, batch_dims=1), scores > NOT_THERE / 2
 
 

@@ -247,14 +247,13 @@ class MaskRCNN(DetectionModel):
             Tuple of their places (image, number), int32 (m, 2); the regions; and 1.0 for those that are there, else
             0.0, float32 (m,).
         """
-        places = tf.where(tf.ones_like(is_there) if self.is_compiled else is_there)
         if self.is_compiled:
-            sides = [tf.range(side) for side in is_there.shape]
+            sides = [tf.range(side) for side in tf.unstack(tf.shape(is_there))]
             places = tf.reshape(tf.stack(tf.meshgrid(*sides, indexing="ij"), -1), (-1, 2))
         else:
+            places = tf.cast(tf.where(is_there), tf.int32)
             # Not every operation can do without rows.
-            places = tf.cond(tf.shape(places)[0] > 0, lambda: places, lambda: tf.zeros((1, 2), places.dtype))
-        places = tf.cast(places, tf.int32)
+            places = tf.cond(tf.shape(places)[0] > 0, lambda: places, lambda: tf.zeros((1, 2), tf.int32))
         found = {name: tf.gather_nd(one, places) for name, one in regions.items()}
         return places, found, tf.cast(tf.gather_nd(is_there, places), tf.float32)
 

@@ -1,5 +1,7 @@
 """What models of objects in images share: the checks of their examples, detection, and what they serve."""
 
+from functools import partial
+
 import numpy as np
 import tensorflow as tf
 
@@ -79,12 +81,15 @@ class DetectionModel(TrainStepModel):
         """
         images = {"images": tf.TensorSpec((None, None, None, 3), tf.uint8)}
         files = {"image_bytes": tf.TensorSpec((None,), tf.string)}
-        detect = (self.detections, images)
+        given = (tf.TensorSpec((None, None, None, 3), tf.float32), tf.TensorSpec((None, 2), tf.int32))
+        # One function that all of them call.
+        found = tf.function(self.detections, input_signature=given, autograph=False)
+        detect = (partial(_detect, found), images)
         return {
             "serving_default": detect,
             "detect": detect,
-            "segment": (self._segment, images),
-            "from_bytes": (self._from_bytes, files),
+            "segment": (partial(_segment, found), images),
+            "from_bytes": (partial(_from_bytes, found, self.image_size), files),
         }
 
     def warmup(self):
@@ -95,40 +100,42 @@ class DetectionModel(TrainStepModel):
         of_images = [(name, {"images": images}) for name in ("serving_default", "detect", "segment")]
         return [*of_images, ("from_bytes", {"image_bytes": files})]
 
-    def _segment(self, images):
-        found = self.detections(images)
-        height, width = tf.shape(images)[1], tf.shape(images)[2]
 
-        def paste(pair):
-            return tf.cast(paste_masks(*pair, height, width) > 0.5, tf.uint8)
+def _detect(found, images):
+    sizes = tf.tile(tf.shape(images)[None, 1:3], (tf.shape(images)[0], 1))
+    return found(tf.cast(images, tf.float32), sizes)
 
-        signature = tf.TensorSpec((None, None, None), tf.uint8)
-        pasted = tf.map_fn(paste, (found["masks"], found["boxes"]), fn_output_signature=signature)
-        there = found["classes"] >= 0
-        return {**found, "pasted": tf.where(there[..., None, None], pasted, tf.zeros((), tf.uint8))}
 
-    def _from_bytes(self, image_bytes):
-        def read(file):
-            pixels = (decode(file, 3) + 1) * 127.5
-            size = tf.shape(pixels)[:2]
-            scale = tf.reduce_min(tf.constant(self.image_size, tf.float32) / tf.cast(size, tf.float32))
-            fitted = tf.clip_by_value(
-                tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32), 1, self.image_size
-            )
-            pixels = tf.clip_by_value(tf.image.resize(pixels, fitted, antialias=True), 0, 255)
-            pixels = tf.pad(pixels, ((0, self.image_size[0] - fitted[0]), (0, self.image_size[1] - fitted[1]), (0, 0)))
-            return tf.ensure_shape(pixels, (*self.image_size, 3)), fitted, size
+def _segment(found, images):
+    answer = _detect(found, images)
+    height, width = tf.shape(images)[1], tf.shape(images)[2]
 
-        kinds = (
-            tf.TensorSpec((*self.image_size, 3), tf.float32),
-            tf.TensorSpec((2,), tf.int32),
-            tf.TensorSpec((2,), tf.int32),
-        )
-        images, fitted, sizes = tf.map_fn(read, image_bytes, fn_output_signature=kinds)
-        found = self.detections(images, fitted)
-        scales = tf.cast(sizes, tf.float32) / tf.cast(fitted, tf.float32)
-        scales = tf.stack([scales[:, 1], scales[:, 0]] * 2, 1)[:, None]
-        return {**found, "boxes": found["boxes"] * scales, "sizes": sizes}
+    def paste(pair):
+        return tf.cast(paste_masks(*pair, height, width) > 0.5, tf.uint8)
+
+    signature = tf.TensorSpec((None, None, None), tf.uint8)
+    pasted = tf.map_fn(paste, (answer["masks"], answer["boxes"]), fn_output_signature=signature)
+    there = answer["classes"] >= 0
+    return {**answer, "pasted": tf.where(there[..., None, None], pasted, tf.zeros((), tf.uint8))}
+
+
+def _from_bytes(found, canvas, image_bytes):
+    def read(file):
+        pixels = (decode(file, 3) + 1) * 127.5
+        size = tf.shape(pixels)[:2]
+        scale = tf.reduce_min(tf.constant(canvas, tf.float32) / tf.cast(size, tf.float32))
+        fitted = tf.clip_by_value(tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32), 1, canvas)
+        pixels = tf.clip_by_value(tf.image.resize(pixels, fitted, antialias=True), 0, 255)
+        pixels = tf.pad(pixels, ((0, canvas[0] - fitted[0]), (0, canvas[1] - fitted[1]), (0, 0)))
+        return tf.ensure_shape(pixels, (*canvas, 3)), fitted, size
+
+    two = tf.TensorSpec((2,), tf.int32)
+    kinds = (tf.TensorSpec((*canvas, 3), tf.float32), two, two)
+    images, fitted, sizes = tf.map_fn(read, image_bytes, fn_output_signature=kinds)
+    answer = found(images, fitted)
+    scales = tf.cast(sizes, tf.float32) / tf.cast(fitted, tf.float32)
+    scales = tf.stack([scales[:, 1], scales[:, 0]] * 2, 1)[:, None]
+    return {**answer, "boxes": answer["boxes"] * scales, "sizes": sizes}
 
 
 def images_and_targets(data):
