@@ -75,7 +75,7 @@ class Config(runs.DetectionConfig):
     optimizer: Literal["sgd", "adam"] = "adam"
     """Adam, or stochastic gradient descent with momentum, as in the paper, which takes longer without weights."""
     learning_rate: float = 1e-3
-    """Highest step size, reached after the warm-up; then it falls to 0 like a cosine (paper: 0.02 for sgd, in steps)."""
+    """Highest step size, after the warm-up; then it falls to 0 like a cosine (paper, with sgd: 0.02, in steps)."""
     warm_up_steps: int = 200
     """Updates in which the step size rises; no more than half of all."""
     momentum: float = 0.9

@@ -20,7 +20,7 @@ import pytest
         (
             "scale",
             ["--models", "NoSuch"],
-            "--models: expected names of gan, .*wgan_gp, .*ot_gan, .*vae, seq2seq. Received: NoSuch",
+            "--models: expected names of gan, .*wgan_gp, .*ot_gan, .*vae, seq2seq, mask_rcnn. Received: NoSuch",
         ),
     ],
 )

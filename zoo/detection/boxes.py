@@ -92,7 +92,7 @@ def non_maximum_suppression(boxes, scores, threshold, count):
         boxes: float32 (batch, n, 4).
         scores: float32 (batch, n); `NOT_THERE` for those that do not take part.
         threshold: Overlap from which the lower score is left out.
-        count: Most boxes to keep; an int or a scalar tensor.
+        count: Most boxes to keep, an int.
 
     Returns:
         Tuple of rows, int32 (batch, count), highest scores first, and whether they are there, bool (batch, count).
@@ -107,12 +107,10 @@ def non_maximum_suppression(boxes, scores, threshold, count):
             score_threshold=_NOWHERE / 2,
             pad_to_max_output_size=True,
         )
-        return rows, tf.range(count) < number
+        return tf.ensure_shape(rows, (count,)), tf.range(count) < number
 
-    signature = (tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None,), tf.bool))
-    rows, there = tf.map_fn(of_one, (boxes, scores), fn_output_signature=signature)
-    width = count if isinstance(count, int) else None
-    return tf.ensure_shape(rows, (boxes.shape[0], width)), tf.ensure_shape(there, (boxes.shape[0], width))
+    signature = (tf.TensorSpec((count,), tf.int32), tf.TensorSpec((count,), tf.bool))
+    return tf.map_fn(of_one, (boxes, scores), fn_output_signature=signature)
 
 
 NOT_THERE = _NOWHERE

@@ -23,13 +23,13 @@ def propose(logits, deltas, anchors, sizes, count):
         count: Most proposals of a level, and of all together.
 
     Returns:
-        Tuple of boxes, float32 (batch, k, 4), likeliest first, and whether they are there, bool (batch, k).
+        Tuple of boxes, float32 (batch, count, 4), likeliest first, and whether they are there, bool (batch, count).
     """
-    # The finest level has the most anchors; others are filled up to as many.
-    most, scores, moves, bases = fewest(count, _length(logits[0])), [], [], []
+    # Levels with fewer anchors are filled up to as many.
+    scores, moves, bases = [], [], []
     for one, deltas_of_one, base in zip(logits, deltas, anchors, strict=True):
         highest, rows = tf.math.top_k(one, fewest(count, _length(one)))
-        missing = [[0, 0], [0, most - _length(highest)]]
+        missing = [[0, 0], [0, count - _length(highest)]]
         scores.append(tf.pad(highest, missing, constant_values=NOT_THERE))
         moves.append(tf.pad(tf.gather(deltas_of_one, rows, batch_dims=1), [*missing, [0, 0]]))
         bases.append(tf.pad(tf.gather(base, rows), [*missing, [0, 0]]))
@@ -38,11 +38,11 @@ def propose(logits, deltas, anchors, sizes, count):
     boxes = clip(tf.reshape(decode(moves, bases), (images, -1, 4)), sizes)
     scores = tf.where(_is_longer(boxes, _SHORTEST_PROPOSAL), tf.reshape(scores, (images, -1)), NOT_THERE)
     # Each level of an image by itself, all at once.
-    boxes, scores = tf.reshape(boxes, (-1, most, 4)), tf.reshape(scores, (-1, most))
-    rows, there = non_maximum_suppression(boxes, scores, PROPOSAL_OVERLAP, most)
-    boxes = tf.reshape(tf.gather(boxes, rows, batch_dims=1), (images, levels * most, 4))
-    scores = tf.reshape(tf.where(there, tf.gather(scores, rows, batch_dims=1), NOT_THERE), (images, levels * most))
-    scores, rows = tf.math.top_k(scores, fewest(count, levels * most))
+    boxes, scores = tf.reshape(boxes, (-1, count, 4)), tf.reshape(scores, (-1, count))
+    rows, there = non_maximum_suppression(boxes, scores, PROPOSAL_OVERLAP, count)
+    boxes = tf.reshape(tf.gather(boxes, rows, batch_dims=1), (images, levels * count, 4))
+    scores = tf.reshape(tf.where(there, tf.gather(scores, rows, batch_dims=1), NOT_THERE), (images, levels * count))
+    scores, rows = tf.math.top_k(scores, count)
     return tf.gather(boxes, rows, batch_dims=1), scores > NOT_THERE / 2
 
 

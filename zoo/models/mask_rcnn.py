@@ -252,8 +252,6 @@ class MaskRCNN(DetectionModel):
             places = tf.reshape(tf.stack(tf.meshgrid(*sides, indexing="ij"), -1), (-1, 2))
         else:
             places = tf.cast(tf.where(is_there), tf.int32)
-            # Not every operation can do without rows.
-            places = tf.cond(tf.shape(places)[0] > 0, lambda: places, lambda: tf.zeros((1, 2), tf.int32))
         found = {name: tf.gather_nd(one, places) for name, one in regions.items()}
         return places, found, tf.cast(tf.gather_nd(is_there, places), tf.float32)
 

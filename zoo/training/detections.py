@@ -113,8 +113,16 @@ def _segment(found, images):
     def paste(pair):
         return tf.cast(paste_masks(*pair, height, width) > 0.5, tf.uint8)
 
-    signature = tf.TensorSpec((None, None, None), tf.uint8)
-    pasted = tf.map_fn(paste, (answer["masks"], answer["boxes"]), fn_output_signature=signature)
+    def paste_all():
+        # One image at a time, since the probabilities take four times as much memory as the masks.
+        signature = tf.TensorSpec((answer["classes"].shape[1], None, None), tf.uint8)
+        return tf.map_fn(paste, (answer["masks"], answer["boxes"]), fn_output_signature=signature)
+
+    def none():
+        return tf.zeros((0, answer["classes"].shape[1], height, width), tf.uint8)
+
+    # What is mapped over no image at all would have no shape.
+    pasted = tf.cond(tf.shape(images)[0] > 0, paste_all, none)
     there = answer["classes"] >= 0
     return {**answer, "pasted": tf.where(there[..., None, None], pasted, tf.zeros((), tf.uint8))}
 
