@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from zoo import data, pictures_of_detections
 from zoo.evaluation import DetectionEvaluator
@@ -33,7 +33,9 @@ class DetectionConfig(RunConfig):
     reduce: float = 1.0
     """They are reduced down to this share of their size at random; 1 for never."""
     judged_images: int = 1000
-    """Held-out pictures that an evaluation looks at, at most."""
+    """Pictures that an evaluation looks at, at most."""
+    judged_split: Literal["test", "train"] = "test"
+    """Held-out pictures, or those of the training, which say whether a model can learn them by heart."""
 
     def check(self):
         """Checks all numbers, before anything slow begins."""
@@ -79,8 +81,8 @@ class Detection:
 
     @cached_property
     def evaluate(self):
-        """Function of the model that returns {metric: number}; it reads the test split, on the chief only."""
-        return DetectionEvaluator(self.config.load("test"), self.config.judged_images)
+        """Function of the model that returns {metric: number}; it reads the judged split, on the chief only."""
+        return DetectionEvaluator(self.config.load(self.config.judged_split), self.config.judged_images)
 
     def baselines(self, model):
         """What the untrained model reaches, on a few pictures."""
@@ -111,7 +113,7 @@ class Detection:
         )
         return (
             f"masks: {of_masks} (untrained {_said(metrics['untrained']['mask_ap'])}); boxes: {of_boxes}; on "
-            f"{metrics['num_images']} held-out pictures."
+            f"{metrics['num_images']} {'held-out' if self.config.judged_split == 'test' else 'training'} pictures."
         )
 
     @cached_property
