@@ -345,7 +345,7 @@ def test_sets_and_folders_that_are_not_there(tmp_path, monkeypatch):
 
 def test_scenes_by_name():
     source = data.load_detection("scenes")
-    assert (source.name, source.size, source.shape, source.max_objects) == ("scenes", 2000, (128, 128, 3), 5)
+    assert (source.name, source.size, source.shape, source.max_objects) == ("scenes", 10_000, (128, 128, 3), 5)
     assert source.num_classes == 10 and source.dropped == {}
     images, targets = next(iter(source.batches(4, augment=flip_and_scale(False, 0.8, 1.25))))
     assert images.dtype == tf.uint8 and images.shape == (4, 128, 128, 3) and targets["masks"].shape == (4, 5, 128, 128)

@@ -61,7 +61,7 @@ def test_boxes_are_the_bounds_of_masks(scenes):
 def test_kinds_and_numbers(scenes):
     made, read = scenes
     counts = np.array([len(scene.classes) for scene in read])
-    assert (len(made), made.shape, len(Scenes("train"))) == (200, (200, 128, 128, 3), 2000)
+    assert (len(made), made.shape, len(Scenes("train"))) == (200, (200, 128, 128, 3), 10_000)
     assert counts.max() == made.most_objects == 5
     # A tenth is drawn to be empty: five standard deviations of a binomial count.
     assert abs((counts == 0).sum() - 20) < 5 * np.sqrt(200 * 0.1 * 0.9)

@@ -27,7 +27,7 @@ _DOWNLOADS = (
 def load_detection(name, *, split="train", image_size=None, data_dir=None, max_objects=None, skip_damaged=False):
     """Loads pictures with objects, by name or from a folder.
 
-    - "scenes": digits on photos, composed here without any download: 2,000 to train and 200 to test, 128 x 128 pixels
+    - "scenes": digits on photos, composed here without any download: 10,000 to train and 200 to test, 128 x 128 pixels
       if not told otherwise (`zoo.data.scenes.Scenes`).
     - "tiny_coco", "coco128": parts of COCO, folders tiny_coco_320 and coco128_320 in `data_dir`.
     - "coco/2017": all of COCO 2017, a folder coco in `data_dir`, laid out as follows.
@@ -69,7 +69,7 @@ def load_detection(name, *, split="train", image_size=None, data_dir=None, max_o
         >>> from zoo import data
         >>> scenes = data.load_detection("scenes")
         >>> scenes.size, scenes.class_names[:3]
-        (2000, ('0', '1', '2'))
+        (10000, ('0', '1', '2'))
     """
     check_choice("split", split, SPLITS)
     canvas = height_and_width(image_size)

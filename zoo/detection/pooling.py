@@ -54,33 +54,62 @@ def pool_regions(features, boxes, images, size, *, method="align", samples=2, al
 
 
 def _align(features, starts, steps, images, size, samples):
-    """RoIAlign from one level: TensorFlow's bilinear crops of features that go on over their border."""
-    # Up to one place outside, a sample is worth what the border is; beyond, nothing.
-    padded = tf.pad(features, ((0, 0), (1, 1), (1, 1), (0, 0)), "SYMMETRIC")
+    """RoIAlign from one level: TensorFlow's bilinear crops of features that go on over their border.
+
+    The gradient is our own: that of the crops lets threads write to one place at once, and loses some of it by chance.
+    """
     side = size * samples
-    most = tf.cast(tf.shape(padded)[1:3] - 1, tf.float32)[::-1]
-    corners = tf.concat([starts + 0.5 * steps + 1, starts + (side - 0.5) * steps + 1], 1)
-    x1, y1, x2, y2 = tf.unstack(corners / tf.tile(most, [2]), axis=1)
-    crops = tf.image.crop_and_resize(padded, tf.stack([y1, x1, y2, x2], 1), images, (side, side))
-    return crops if samples == 1 else tf.nn.avg_pool2d(crops, samples, samples, "VALID")
+
+    def crops_of(features):
+        # Up to one place outside, a sample is worth what the border is; beyond, nothing.
+        padded = tf.pad(features, ((0, 0), (1, 1), (1, 1), (0, 0)), "SYMMETRIC")
+        most = tf.cast(tf.shape(padded)[1:3] - 1, tf.float32)[::-1]
+        corners = tf.concat([starts + 0.5 * steps + 1, starts + (side - 0.5) * steps + 1], 1)
+        x1, y1, x2, y2 = tf.unstack(corners / tf.tile(most, [2]), axis=1)
+        crops = tf.image.crop_and_resize(padded, tf.stack([y1, x1, y2, x2], 1), images, (side, side))
+        return crops if samples == 1 else tf.nn.avg_pool2d(crops, samples, samples, "VALID")
+
+    @tf.custom_gradient
+    def aligned(features):
+        def gradient(upstream):
+            shape = tf.shape(features)
+            height, width = shape[1], shape[2]
+            of_samples = tf.repeat(tf.repeat(tf.convert_to_tensor(upstream) / samples**2, samples, 1), samples, 2)
+            rows, columns = _corners(starts, steps, side, tf.stack([height, width]))
+            total = 0.0
+            for row, row_share in rows:
+                for column, column_share in columns:
+                    where = (images[:, None, None] * height + row[:, :, None]) * width + column[:, None]
+                    shares = (row_share[:, :, None] * column_share[:, None])[..., None] * of_samples
+                    total += tf.math.unsorted_segment_sum(shares, where, shape[0] * height * width)
+            return tf.reshape(total, shape)
+
+        return crops_of(features), gradient
+
+    return aligned(features)
+
+
+def _corners(starts, steps, side, sizes):
+    """Of samples along height, and along width: the two places each lies between, and their shares, (n, side) each."""
+    places = starts[:, None] + (tf.range(side, dtype=tf.float32)[:, None] + 0.5) * steps[:, None]
+    sides = []
+    for axis, number in ((1, sizes[..., 0]), (0, sizes[..., 1])):
+        place, last = places[..., axis], tf.cast(number - 1, tf.float32)[..., None]
+        counts = tf.cast((place >= -1) & (place <= last + 1), tf.float32)
+        place = tf.clip_by_value(place, 0.0, last)
+        low = tf.floor(place)
+        share, high = place - low, tf.minimum(low + 1, last)
+        sides.append(((tf.cast(low, tf.int32), counts * (1 - share)), (tf.cast(high, tf.int32), counts * share)))
+    return sides
 
 
 def _align_by_gather(features, levels, starts, steps, images, size, samples):
     flat, widths, heights, firsts = _flat(features, levels, images)
     side = size * samples
-    places = starts[:, None] + (tf.range(side, dtype=tf.float32)[:, None] + 0.5) * steps[:, None]
-    sides = []
-    for axis, number in ((1, heights), (0, widths)):
-        place, last = places[..., axis], tf.cast(number - 1, tf.float32)[:, None]
-        counts = tf.cast((place >= -1) & (place <= last + 1), tf.float32)
-        place = tf.clip_by_value(place, 0.0, last)
-        low = tf.floor(place)
-        share = place - low
-        high = tf.minimum(low + 1, last)
-        sides.append(((tf.cast(low, tf.int32), counts * (1 - share)), (tf.cast(high, tf.int32), counts * share)))
+    rows, columns = _corners(starts, steps, side, tf.stack([heights, widths], 1))
     total = 0.0
-    for row, row_share in sides[0]:
-        for column, column_share in sides[1]:
+    for row, row_share in rows:
+        for column, column_share in columns:
             where = firsts[:, None, None] + row[:, :, None] * widths[:, None, None] + column[:, None]
             total += tf.gather(flat, where) * (row_share[:, :, None] * column_share[:, None])[..., None]
     shape = (-1, size, samples, size, samples, total.shape[-1])
