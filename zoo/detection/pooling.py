@@ -42,83 +42,90 @@ def pool_regions(features, boxes, images, size, *, method="align", samples=2, al
     starts, sides = scaled[:, :2] - offset, scaled[:, 2:] - scaled[:, :2]
     sides = sides if aligned else tf.maximum(sides, 1.0)
     steps = sides / (size * samples)
-    if compiled:
-        return _align_by_gather(features, levels, starts, steps, images, size, samples)
-    parts, order = [], []
-    for level, one in features.items():
-        rows = tf.where(levels == level)[:, 0]
-        given = (tf.gather(tensor, rows) for tensor in (starts, steps, images))
-        parts.append(_align(one, *given, size, samples))
-        order.append(rows)
-    return tf.gather(tf.concat(parts, 0), tf.math.invert_permutation(tf.concat(order, 0)))
+    align = _align_by_gather if compiled else _align
+    return align(features, levels, starts, steps, images, size, samples)
 
 
-def _align(features, starts, steps, images, size, samples):
-    """RoIAlign from one level: TensorFlow's bilinear crops of features that go on over their border.
+def _align(features, levels, starts, steps, images, size, samples):
+    """RoIAlign by TensorFlow's bilinear crops, level by level.
 
     The gradient is our own: that of the crops lets threads write to one place at once, and loses some of it by chance.
     """
-    side = size * samples
-
-    def crops_of(features):
-        # Up to one place outside, a sample is worth what the border is; beyond, nothing.
-        padded = tf.pad(features, ((0, 0), (1, 1), (1, 1), (0, 0)), "SYMMETRIC")
-        most = tf.cast(tf.shape(padded)[1:3] - 1, tf.float32)[::-1]
-        corners = tf.concat([starts + 0.5 * steps + 1, starts + (side - 0.5) * steps + 1], 1)
-        x1, y1, x2, y2 = tf.unstack(corners / tf.tile(most, [2]), axis=1)
-        crops = tf.image.crop_and_resize(padded, tf.stack([y1, x1, y2, x2], 1), images, (side, side))
-        return crops if samples == 1 else tf.nn.avg_pool2d(crops, samples, samples, "VALID")
+    order = sorted(features)
 
     @tf.custom_gradient
-    def aligned(features):
+    def aligned(*given):
         def gradient(upstream):
-            shape = tf.shape(features)
-            height, width = shape[1], shape[2]
-            of_samples = tf.repeat(tf.repeat(tf.convert_to_tensor(upstream) / samples**2, samples, 1), samples, 2)
-            rows, columns = _corners(starts, steps, side, tf.stack([height, width]))
-            total = 0.0
-            for row, row_share in rows:
-                for column, column_share in columns:
-                    where = (images[:, None, None] * height + row[:, :, None]) * width + column[:, None]
-                    shares = (row_share[:, :, None] * column_share[:, None])[..., None] * of_samples
-                    total += tf.math.unsorted_segment_sum(shares, where, shape[0] * height * width)
-            return tf.reshape(total, shape)
+            given_by_level = dict(zip(order, given, strict=True))
+            _, firsts, sizes = _flat(given_by_level, levels, images)
+            sides = tf.convert_to_tensor(upstream) / samples**2
+            of_samples = tf.repeat(tf.repeat(sides, samples, 1), samples, 2)
+            number, total = sum(tf.reduce_prod(tf.shape(one)[:3]) for one in given), 0.0
+            for where, shares in _shares(starts, steps, size * samples, firsts, sizes):
+                total += tf.math.unsorted_segment_sum(shares * of_samples, where, number)
+            parts = tf.split(total, [tf.reduce_prod(tf.shape(one)[:3]) for one in given])
+            return [tf.reshape(part, tf.shape(one)) for part, one in zip(parts, given, strict=True)]
 
-        return crops_of(features), gradient
+        parts, rows = [], []
+        for level, one in zip(order, given, strict=True):
+            rows.append(tf.where(levels == level)[:, 0])
+            parts.append(_crops(one, *(tf.gather(each, rows[-1]) for each in (starts, steps, images)), size, samples))
+        return tf.gather(tf.concat(parts, 0), tf.math.invert_permutation(tf.concat(rows, 0))), gradient
 
-    return aligned(features)
+    return aligned(*(features[level] for level in order))
 
 
-def _corners(starts, steps, side, sizes):
-    """Of samples along height, and along width: the two places each lies between, and their shares, (n, side) each."""
-    places = starts[:, None] + (tf.range(side, dtype=tf.float32)[:, None] + 0.5) * steps[:, None]
-    sides = []
-    for axis, number in ((1, sizes[..., 0]), (0, sizes[..., 1])):
-        place, last = places[..., axis], tf.cast(number - 1, tf.float32)[..., None]
-        counts = tf.cast((place >= -1) & (place <= last + 1), tf.float32)
-        place = tf.clip_by_value(place, 0.0, last)
-        low = tf.floor(place)
-        share, high = place - low, tf.minimum(low + 1, last)
-        sides.append(((tf.cast(low, tf.int32), counts * (1 - share)), (tf.cast(high, tf.int32), counts * share)))
-    return sides
+def _crops(features, starts, steps, images, size, samples):
+    """Regions of one level, from features that go on over their border."""
+    # Up to one place outside, a sample is worth what the border is; beyond, nothing.
+    padded = tf.pad(features, ((0, 0), (1, 1), (1, 1), (0, 0)), "SYMMETRIC")
+    side, most = size * samples, tf.cast(tf.shape(padded)[1:3] - 1, tf.float32)[::-1]
+    corners = tf.concat([starts + 0.5 * steps + 1, starts + (side - 0.5) * steps + 1], 1)
+    x1, y1, x2, y2 = tf.unstack(corners / tf.tile(most, [2]), axis=1)
+    crops = tf.image.crop_and_resize(padded, tf.stack([y1, x1, y2, x2], 1), images, (side, side))
+    return crops if samples == 1 else tf.nn.avg_pool2d(crops, samples, samples, "VALID")
 
 
 def _align_by_gather(features, levels, starts, steps, images, size, samples):
-    flat, widths, heights, firsts = _flat(features, levels, images)
-    side = size * samples
-    rows, columns = _corners(starts, steps, side, tf.stack([heights, widths], 1))
-    total = 0.0
-    for row, row_share in rows:
-        for column, column_share in columns:
-            where = firsts[:, None, None] + row[:, :, None] * widths[:, None, None] + column[:, None]
-            total += tf.gather(flat, where) * (row_share[:, :, None] * column_share[:, None])[..., None]
-    shape = (-1, size, samples, size, samples, total.shape[-1])
-    return tf.reduce_mean(tf.reshape(total, shape), (2, 4))
+    flat, firsts, sizes = _flat(features, levels, images)
+    total = sum(
+        tf.gather(flat, where) * shares for where, shares in _shares(starts, steps, size * samples, firsts, sizes)
+    )
+    return tf.reduce_mean(tf.reshape(total, (-1, size, samples, size, samples, total.shape[-1])), (2, 4))
+
+
+def _shares(starts, steps, side, firsts, sizes):
+    """The four places that each sample of regions lies between, and how much they count in it.
+
+    Args:
+        starts: Upper left corners of n regions, float32 (n, 2), x and y.
+        steps: Distances of their samples, float32 (n, 2).
+        side: Samples of a side.
+        firsts: Row of the first place of each region's image, int32 (n,), in the table of `_flat`.
+        sizes: Height and width of each region's level, int32 (n, 2).
+
+    Yields:
+        Four times rows in the table, int32 (n, side, side), and shares, float32 (n, side, side, 1).
+    """
+    places = starts[:, None] + (tf.range(side, dtype=tf.float32)[:, None] + 0.5) * steps[:, None]
+    # From x, y to height, width.
+    places, last = places[..., ::-1], tf.cast(sizes - 1, tf.float32)[:, None]
+    counts = tf.cast((places >= -1) & (places <= last + 1), tf.float32)
+    places = tf.clip_by_value(places, 0.0, last)
+    low = tf.floor(places)
+    share, high = places - low, tf.minimum(low + 1, last)
+    ends = ((tf.cast(low, tf.int32), counts * (1 - share)), (tf.cast(high, tf.int32), counts * share))
+    for rows, row_shares in ends:
+        for columns, column_shares in ends:
+            where = firsts[:, None] + rows[..., 0] * sizes[:, 1:]
+            shares = row_shares[:, :, None, 0] * column_shares[:, None, :, 1]
+            yield where[:, :, None] + columns[:, None, :, 1], shares[..., None]
 
 
 def _pool(features, levels, boxes, images, size, compiled):
     """The largest of the features whose whole places lie in each cell, 0 where none does."""
-    flat, widths, heights, firsts = _flat(features, levels, images)
+    flat, firsts, of_levels = _flat(features, levels, images)
+    heights, widths = tf.unstack(of_levels, axis=1)
     # Halves away from zero, as in the authors' code.
     corners = tf.cast(tf.floor(boxes + 0.5), tf.int32)
     sides = tf.maximum(corners[:, 2:] - corners[:, :2] + 1, 1)
@@ -145,18 +152,19 @@ def _pool(features, levels, boxes, images, size, compiled):
 
 
 def _flat(features, levels, images):
-    """All features in one table; and of each region width and height of its level, and the row of its first place."""
-    first, tables, widths, heights, areas, starts, start = min(features), [], [], [], [], [], 0
+    """All features in one table.
+
+    Returns:
+        Tuple of the table (places, channels); and of each region the row of the first place of its image on its level,
+        int32 (n,), and height and width of that level, int32 (n, 2).
+    """
+    tables, sizes, starts, start = [], [], [], 0
     for level in sorted(features):
         one = features[level]
-        height, width = (one.shape[axis] or tf.shape(one)[axis] for axis in (1, 2))
+        sizes.append([one.shape[axis] or tf.shape(one)[axis] for axis in (1, 2)])
         tables.append(tf.reshape(one, (-1, one.shape[-1])))
-        widths.append(width)
-        heights.append(height)
-        areas.append(height * width)
         starts.append(start)
         start = start + tf.shape(tables[-1])[0]
-    widths, heights, areas, starts = (
-        tf.gather(tf.stack(one), levels - first) for one in (widths, heights, areas, starts)
-    )
-    return tf.concat(tables, 0), widths, heights, starts + images * areas
+    row = levels - min(features)
+    sizes = tf.gather(tf.stack([tf.stack(one) for one in sizes]), row)
+    return tf.concat(tables, 0), tf.gather(tf.stack(starts), row) + images * sizes[:, 0] * sizes[:, 1], sizes
