@@ -10,6 +10,7 @@ from PIL import Image
 
 from zoo import data
 from zoo.data import progress, records
+from zoo.data.order import sample_of
 from zoo.data.records import __main__ as command
 from zoo.tfrecord import TFRecordFile
 
@@ -72,8 +73,9 @@ def test_a_set_as_tensorflow_datasets_prepares_it(tmp_path):
         assert test.labels is None and not test.is_labelled
     sample, labels = train.labelled(7, seed=2)
     np.testing.assert_array_equal(sample, train.examples(7, seed=2))
-    np.testing.assert_array_equal(sample, train.examples()[train._sample(7, 2)])
-    np.testing.assert_array_equal(labels, train._sample(7, 2) % 3)
+    rows = sample_of("blobs", 20, 7, 2)
+    np.testing.assert_array_equal(sample, train.examples()[rows])
+    np.testing.assert_array_equal(labels, rows % 3)
 
 
 def test_other_names_of_features_and_no_splits_hold_out_a_tenth(tmp_path):
