@@ -7,7 +7,8 @@ import tensorflow as tf
 
 # Sides grow by at most this factor in one regression (from 16 to 1000 pixels, as in the authors' Detectron).
 _LARGEST_GROWTH = math.log(1000 / 16)
-_NOWHERE = -1e30
+# Score of a box that does not take part in a suppression.
+NOT_THERE = -1e30
 
 
 def area(boxes):
@@ -104,7 +105,7 @@ def non_maximum_suppression(boxes, scores, threshold, count):
             scores=pair[1],
             max_output_size=count,
             iou_threshold=threshold,
-            score_threshold=_NOWHERE / 2,
+            score_threshold=NOT_THERE / 2,
             pad_to_max_output_size=True,
         )
         return tf.ensure_shape(rows, (count,)), tf.range(count) < number
@@ -113,13 +114,15 @@ def non_maximum_suppression(boxes, scores, threshold, count):
     return tf.map_fn(of_one, (boxes, scores), fn_output_signature=signature)
 
 
-NOT_THERE = _NOWHERE
-
-
 def fewest(one, other):
     """The smaller of two numbers, as a Python number where both are known."""
     both_known = isinstance(one, int) and isinstance(other, int)
     return min(one, other) if both_known else tf.minimum(one, other)
+
+
+def length(tensor):
+    """Length of the second axis, as a Python number where it is known."""
+    return tensor.shape[1] or tf.shape(tensor)[1]
 
 
 def _centres_and_sides(boxes):

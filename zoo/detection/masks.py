@@ -57,7 +57,7 @@ def _sampling(start, end, size, pixels):
     places = tf.clip_by_value(places, 0.0, last)
     low = tf.minimum(tf.floor(places), tf.maximum(last - 1, 0.0))
     high_share = share * (places - low)
-    n, shape = tf.shape(start)[0], None
+    n = tf.shape(start)[0]
     cells = tf.range(n * size)[:, None]
     low = tf.reshape(tf.cast(low, tf.int32), (n * size, -1))
     shape = tf.stack([n * size * pixels])

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from zoo.detection.boxes import area, fewest, intersection, intersection_over_union
+from zoo.detection.boxes import area, fewest, intersection, intersection_over_union, length
 
 # Share of a box within a crowd from which it is no background (the authors' Detectron).
 _CROWD_SHARE = 0.7
@@ -52,8 +52,7 @@ def sample(drawn, is_object, is_background, count, share):
         Tuple of rows, int32 (batch, chosen), objects first; whether they stand for objects, bool (batch, chosen); and
         whether there is a box at all. At most the first `int(count * share)` stand for objects.
     """
-    n = drawn.shape[1] or tf.shape(drawn)[1]
-    count, most = fewest(count, n), fewest(int(count * share), n)
+    count, most = fewest(count, length(drawn)), fewest(int(count * share), length(drawn))
     values, objects = tf.math.top_k(tf.where(is_object, drawn, 0.0), most)
     are_objects = values > 0
     values, others = tf.math.top_k(tf.where(is_background, drawn, 0.0), count)

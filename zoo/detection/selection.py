@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from zoo.detection.boxes import NOT_THERE, clip, decode, fewest, non_maximum_suppression
+from zoo.detection.boxes import NOT_THERE, clip, decode, fewest, length, non_maximum_suppression
 
 PROPOSAL_OVERLAP = 0.7
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -28,8 +28,8 @@ def propose(logits, deltas, anchors, sizes, count):
     # Levels with fewer anchors are filled up to as many.
     scores, moves, bases = [], [], []
     for one, deltas_of_one, base in zip(logits, deltas, anchors, strict=True):
-        highest, rows = tf.math.top_k(one, fewest(count, _length(one)))
-        missing = [[0, 0], [0, count - _length(highest)]]
+        highest, rows = tf.math.top_k(one, fewest(count, length(one)))
+        missing = [[0, 0], [0, count - length(highest)]]
         scores.append(tf.pad(highest, missing, constant_values=NOT_THERE))
         moves.append(tf.pad(tf.gather(deltas_of_one, rows, batch_dims=1), [*missing, [0, 0]]))
         bases.append(tf.pad(tf.gather(base, rows), [*missing, [0, 0]]))
@@ -65,7 +65,7 @@ def best_boxes(proposals, probabilities, deltas, sizes, *, score_threshold, over
     num_classes = probabilities.shape[-1]
     rows_of_batch = tf.shape(proposals)[0]
     scores = tf.reshape(probabilities, (rows_of_batch, -1))
-    scores, rows = tf.math.top_k(scores, fewest(_CANDIDATES, _length(scores)))
+    scores, rows = tf.math.top_k(scores, fewest(_CANDIDATES, length(scores)))
     classes = rows % num_classes
     moves = tf.gather(tf.reshape(deltas, (rows_of_batch, -1, 4)), rows, batch_dims=1)
     boxes = clip(decode(moves, tf.gather(proposals, rows // num_classes, batch_dims=1), BOX_WEIGHTS), sizes)
@@ -85,7 +85,3 @@ def best_boxes(proposals, probabilities, deltas, sizes, *, score_threshold, over
 def _is_longer(boxes, side):
     sides = boxes[..., 2:] - boxes[..., :2]
     return (sides[..., 0] >= side) & (sides[..., 1] >= side)
-
-
-def _length(tensor):
-    return tensor.shape[1] or tf.shape(tensor)[1]

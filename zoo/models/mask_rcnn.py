@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from zoo.checks import check_choice, check_number, check_positive
-from zoo.detection.boxes import anchors, encode, fewest
+from zoo.detection.boxes import anchors, encode, fewest, length
 from zoo.detection.masks import crop_masks
 from zoo.detection.matching import match, sample
 from zoo.detection.pooling import pool_regions
@@ -161,7 +161,7 @@ class MaskRCNN(DetectionModel):
         # The objects themselves, so that there are some from the start.
         proposals, found = tf.concat([proposals, boxes], 1), tf.concat([found, there & ~crowds], 1)
         rows, is_object, is_background = match(proposals, boxes, crowds, there, positive=0.5, negative=0.5)
-        drawn = uniform_of_keys(keys, _length(proposals), stream=1)
+        drawn = uniform_of_keys(keys, length(proposals), stream=1)
         chosen, is_object, is_there = sample(
             drawn, is_object & found, is_background & found, self.num_box_samples, _BOX_SHARE
         )
@@ -173,7 +173,7 @@ class MaskRCNN(DetectionModel):
             "rows": rows,
         }
         terms |= self.box_terms(features, regions, is_there, training)
-        most = fewest(int(_BOX_SHARE * self.num_box_samples), _length(is_object))
+        most = fewest(int(_BOX_SHARE * self.num_box_samples), length(is_object))
         objects = {name: one[:, :most] for name, one in regions.items()}
         return {**terms, "mask_loss": self.mask_term(features, objects, is_object[:, :most], masks, training)}
 
@@ -181,7 +181,7 @@ class MaskRCNN(DetectionModel):
         """What the region proposal network has to learn, of sampled anchors."""
         logits, deltas, anchors = tf.concat(logits, 1), tf.concat(deltas, 1), tf.concat(anchors, 0)
         rows, *kinds = match(anchors[None], boxes, crowds, there, positive=0.7, negative=0.3, match_all=True)
-        drawn = uniform_of_keys(keys, _length(logits))
+        drawn = uniform_of_keys(keys, length(logits))
         chosen, is_object, is_there = sample(drawn, *kinds, self.num_anchor_samples, _ANCHOR_SHARE)
         logits, deltas, rows = (tf.gather(one, chosen, batch_dims=1) for one in (logits, deltas, rows))
         wanted = _encoded(tf.gather(boxes, rows, batch_dims=1), tf.gather(anchors, chosen), is_object)
@@ -356,7 +356,3 @@ def _float(tensor, shape):
 
 def _sides(images):
     return tuple(images.shape[axis] or tf.shape(images)[axis] for axis in (1, 2))
-
-
-def _length(tensor):
-    return tensor.shape[1] or tf.shape(tensor)[1]
