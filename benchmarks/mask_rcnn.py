@@ -29,21 +29,22 @@ the place of samples, and must agree.
 """
 
 import argparse
-import statistics
 import time
 
 import numpy as np
 
 from benchmarks.gan_step.contestants import environment
 from benchmarks.side_by_side import (
+    FEWEST_STEPS,
     Processes,
     add_json,
     installed,
-    measure,
     positive,
     print_table,
-    ratios,
-    spread,
+    rows_of,
+    show,
+    timed,
+    turns,
     write_json,
 )
 
@@ -67,7 +68,6 @@ TERMS = {
 }
 # More than there are anchors and proposals, so that all are taken.
 ALL = 10**6
-FEWEST_STEPS = 2
 # Of the coarsest features of the backbone.
 STRIDE = 32
 
@@ -151,15 +151,6 @@ def state():
     layer("roi_heads.mask_predictor.conv5_mask", 256, 256, 2, 2, gain=4)
     layer("roi_heads.mask_predictor.mask_fcn_logits", NUM_CLASSES + 1, 256, 1, 1)
     return found
-
-
-def timed(call, count):
-    """Seconds per call over `count` calls, after one that is not counted."""
-    call()
-    start = time.perf_counter()
-    for _ in range(count):
-        call()
-    return (time.perf_counter() - start) / count
 
 
 class Zoo:
@@ -425,29 +416,6 @@ def check_losses(processes, side):
     print_table(columns, rows)
     if not max(differences.values()) <= 1e-3:
         raise SystemExit("They differ too much for times to be compared.")
-
-
-def turns(names, options, seconds_of):
-    """Milliseconds in each round, {name: list}; `seconds_of(name, count)` runs a contestant `count` times."""
-    counts = {}
-    for name in names:
-        seconds_of(name, 1)  # which compiles
-        counts[name] = max(FEWEST_STEPS, round(options.seconds / seconds_of(name, FEWEST_STEPS)))
-    return measure(counts, options.rounds, lambda name: 1e3 * seconds_of(name, counts[name]))
-
-
-def rows_of(times, **what):
-    """Rows of figures from {name: milliseconds of each round}."""
-    return [
-        {**what, "contestant": name, "ms": statistics.median(each), **ratios(each, times["zoo"]), "rounds_ms": each}
-        for name, each in times.items()
-    ]
-
-
-def show(title, options, rows, heading="contestant"):
-    print(f"\n{title}, {options.threads} threads, median of {options.rounds} rounds of {options.seconds:g} s.")
-    columns = [("", 16), ("ms", 10), ("ratio", 9), ("min - max", 16)]
-    print_table(columns, ((row[heading], f"{row['ms']:.1f}", f"{row['ratio']:.2f}", spread(row)) for row in rows))
 
 
 def run_detect(processes, names, options):

@@ -8,7 +8,10 @@ import json
 import multiprocessing
 import os
 import statistics
+import time
 from pathlib import Path
+
+FEWEST_STEPS = 2
 
 
 class Processes:
@@ -128,6 +131,39 @@ def print_table(columns, rows):
     for first, *others in itertools.chain([headings], rows):
         cells = (f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True))
         print(f"{first:{widths[0]}}" + "".join(cells), flush=True)
+
+
+def timed(call, count):
+    """Seconds per call over `count` calls, after one that is not counted."""
+    call()
+    start = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - start) / count
+
+
+def turns(names, options, seconds_of):
+    """Milliseconds in each round, {name: list}; `seconds_of(name, count)` runs a contestant `count` times."""
+    counts = {}
+    for name in names:
+        seconds_of(name, 1)  # which compiles
+        counts[name] = max(FEWEST_STEPS, round(options.seconds / seconds_of(name, FEWEST_STEPS)))
+    return measure(counts, options.rounds, lambda name: 1e3 * seconds_of(name, counts[name]))
+
+
+def rows_of(times, **what):
+    """Rows of figures from {name: milliseconds of each round}."""
+    return [
+        {**what, "contestant": name, "ms": statistics.median(each), **ratios(each, times["zoo"]), "rounds_ms": each}
+        for name, each in times.items()
+    ]
+
+
+def show(title, options, rows, heading="contestant"):
+    """Prints such rows."""
+    print(f"\n{title}, {options.threads} threads, median of {options.rounds} rounds of {options.seconds:g} s.")
+    columns = [("", 16), ("ms", 10), ("ratio", 9), ("min - max", 16)]
+    print_table(columns, ((row[heading], f"{row['ms']:.1f}", f"{row['ratio']:.2f}", spread(row)) for row in rows))
 
 
 def positive(text):

@@ -132,7 +132,7 @@ def build(config, canvas_and_names):
     )
     if config.weights is not None:
         load(model, config.weights)
-    model.compile(optimizer(config), **runs.execution(config))
+    model.compile(runs.cosine_optimizer(config), **runs.execution(config))
     return model
 
 
@@ -181,24 +181,6 @@ def load(model, path):
     else:
         shared = {"feature_pyramid": model.feature_pyramid, "rpn_head": model.rpn_head}
         load_torchvision_weights(MaskRCNN(model.backbone, len(scores) - 1, **shared), weights)
-
-
-def optimizer(config):
-    """The optimizer, whose step size rises in a straight line, and then falls like a cosine until the last epoch."""
-    import keras
-
-    total = config.epochs * config.steps_per_epoch
-    warm_up = min(config.warm_up_steps, total // 2)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0 if warm_up else config.learning_rate,
-        total - warm_up,
-        warmup_target=config.learning_rate if warm_up else None,
-        warmup_steps=warm_up,
-    )
-    shared = {"weight_decay": config.weight_decay or None, "global_clipnorm": config.clip}
-    if config.optimizer == "adam":
-        return keras.optimizers.AdamW(rate, **shared)
-    return keras.optimizers.SGD(rate, momentum=config.momentum, **shared)
 
 
 def train(config):

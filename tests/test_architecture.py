@@ -21,7 +21,7 @@ ALLOWED = {
     "__main__": {"cli"},
     "ot": {"checks"},
     "decoding": {"checks", "random"},
-    "losses": {"ot"},
+    "losses": {"checks", "ot"},
     "distributions": {"checks"},
     "detection": set(),
     "training": {"checks", "decoding", "detection", "encoded", "random", "serving", "vocabulary"},
@@ -43,9 +43,10 @@ ALLOWED = {
     "data": {"checks", "files", "random", "tfrecord", "vocabulary"},
     "metrics": {"checks", "files"},
     "serving": {"checks", "files", "tfrecord"},
-    "cli": {"files", "pictures", "pictures_of_detections", "serving"},
+    "cli": {"files", "pictures", "pictures_of_detections", "pictures_of_segmentation", "serving"},
     "pictures": {"files"},
     "pictures_of_detections": set(),
+    "pictures_of_segmentation": {"checks", "pictures_of_detections"},
     "callbacks": {"checks", "files", "pictures"},
     "evaluation": {"checks", "detection", "metrics"},
     "runs": {
@@ -57,6 +58,7 @@ ALLOWED = {
         "losses",
         "pictures",
         "pictures_of_detections",
+        "pictures_of_segmentation",
         "serving",
         "training",
         "vocabulary",
@@ -171,7 +173,12 @@ def test_public_names_load_and_unknown_ones_list_what_there_is():
     ("room", "name", "known"),
     [
         ("ot", "emd", "sinkhorn"),
-        ("data", "laod", "DetectionSource, Pair, Source, TextPairs, load, load_detection, load_pair, load_text, names"),
+        (
+            "data",
+            "laod",
+            "DetectionSource, Pair, SegmentationSource, Source, TextPairs, load, load_detection, load_pair, "
+            "load_segmentation, load_text, names",
+        ),
     ],
 )
 def test_unknown_names_of_rooms_list_what_there_is(room, name, known):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from recipes.__main__ import main as recipes_main
 from zoo import cli, launch
+from zoo.pictures_of_detections import colour_of
 from zoo.serving import publish
 from zoo.serving.server.configuration import describe_empty
 
@@ -56,6 +57,27 @@ class Finder:
     def warmup(self):
         pixels = np.zeros((1, 8, 8, 3), "uint8")
         files = np.array([png_of(0)], dtype=object)
+        return [("serving_default", {"images": pixels}), ("from_bytes", {"image_bytes": files})]
+
+
+class Labeller:
+    """On a canvas of 16 x 16, a photo is 8 x 16, sky over a car, beside void; pixels are labelled as they are."""
+
+    def signatures(self):
+        files, pixels = tf.TensorSpec((None,), "string"), tf.TensorSpec((None, None, None, 3), "uint8")
+        return {
+            "serving_default": (lambda images: {"labels": images[..., 0]}, {"images": pixels}),
+            "from_bytes": (lambda image_bytes: self.found(tf.size(image_bytes)), {"image_bytes": files}),
+        }
+
+    def found(self, number):
+        labels = np.full((1, 16, 16), 255, "uint8")
+        labels[:, :4], labels[:, 4:8] = 0, 2
+        one = {"labels": labels, "sizes": np.array([[8, 16]], "int32")}
+        return {name: tf.repeat(tf.constant(value), number, 0) for name, value in one.items()}
+
+    def warmup(self):
+        pixels, files = np.zeros((1, 8, 8, 3), "uint8"), np.array([png_of(0)], dtype=object)
         return [("serving_default", {"images": pixels}), ("from_bytes", {"image_bytes": files})]
 
 
@@ -282,12 +304,20 @@ def finder(tmp_path_factory):
     return base / "finder"
 
 
+@pytest.fixture(scope="module")
+def labeller(tmp_path_factory):
+    base = tmp_path_factory.mktemp("labellers")
+    publish(Labeller(), base, "labeller", card={"classes": ["sky", "road", "car"]})
+    return base / "labeller"
+
+
 def photo_in(folder, name="photo.jpg"):
     Image.new("RGB", (200, 100), (128, 128, 128)).save(folder / name)
     return folder / name
 
 
-def test_predict_draws_what_was_found_into_photos_without_python_tensorflow(finder, tmp_path):
+def draw_without_python_tensorflow(export, folder):
+    """What `zoo predict` says that draws into a photo in a folder, and imports neither TensorFlow nor matplotlib."""
     code = """
 import sys
 from zoo import cli
@@ -296,10 +326,14 @@ try:
 finally:
     assert not {"tensorflow", "keras", "matplotlib"} & {name.partition(".")[0] for name in sys.modules}
 """
-    arguments = ["predict", finder, "--signature", "from_bytes", "--files", photo_in(tmp_path), "--png", "out.png"]
-    process = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True
+    arguments = ["predict", export, "--signature", "from_bytes", "--files", photo_in(folder), "--png", "out.png"]
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], cwd=folder, capture_output=True, text=True
     )
+
+
+def test_predict_draws_what_was_found_into_photos_without_python_tensorflow(finder, tmp_path):
+    process = draw_without_python_tensorflow(finder, tmp_path)
     assert (process.returncode, process.stderr) == (0, "")
     assert process.stdout.strip() == "Wrote out.png: 1 objects with a score of 0.5 or more."
     picture = np.asarray(Image.open(tmp_path / "out.png")).astype(int)
@@ -332,3 +366,27 @@ def test_predict_draws_into_pixels_too(finder, tmp_path):
 def test_a_threshold_is_a_score(finder, capsys, threshold):
     code, _, error = run(capsys, "predict", finder, "--threshold", threshold)
     assert code == 2 and error.startswith("error: `--threshold` must be a score from 0 to 1. Received: ")
+
+
+def test_predict_draws_classes_over_photos_without_python_tensorflow(labeller, tmp_path):
+    """A photo of 100 x 200: sky in its upper half, a car in its lower one, and the two in a legend below."""
+    process = draw_without_python_tensorflow(labeller, tmp_path)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.strip() == "Wrote out.png: classes sky, car."
+    picture = np.asarray(Image.open(tmp_path / "out.png"))
+    assert picture.shape[0] > 100 and picture.shape[1:] == (200, 3)
+    colours = [np.array(colour_of(number)) for number in (0, 2)]
+    for rows, colour in zip((slice(0, 49), slice(51, 100)), colours, strict=True):
+        # 45 % of the colour over grey; the photo is a JPEG.
+        np.testing.assert_allclose(picture[rows], np.broadcast_to(0.55 * 128 + 0.45 * colour, (49, 200, 3)), atol=2)
+    assert (picture[49] == colours[0]).all() and (picture[50] == colours[1]).all()
+    assert all((picture[100:] == colour).all(-1).any() for colour in colours)
+
+
+def test_predict_draws_classes_over_pixels_too(labeller, tmp_path):
+    inputs = json.dumps({"images": np.tile([[[[0]], [[1]]]], (2, 1, 128, 3)).tolist()})
+    code, output, error = zoo("predict", labeller, "--inputs", inputs, "--png", tmp_path / "out.png")
+    assert (code, error) == (0, "") and output.endswith("out-1.png: classes sky, road; sky, road.")
+    with Image.open(tmp_path / "out-1.png") as image:
+        # Two rows of 128 pixels, enlarged twice, and the legend.
+        assert image.width == 256 and image.height > 4

@@ -7,7 +7,13 @@ import pytest
 
 from zoo import data
 from zoo.callbacks import Evaluate
-from zoo.evaluation import CodeEvaluator, DetectionEvaluator, Evaluator, TranslationEvaluator
+from zoo.evaluation import (
+    CodeEvaluator,
+    DetectionEvaluator,
+    Evaluator,
+    SegmentationEvaluator,
+    TranslationEvaluator,
+)
 from zoo.metrics import MetricWarning, neighbour_accuracy
 
 
@@ -294,3 +300,71 @@ def test_what_cannot_be_judged_is_refused():
         DetectionEvaluator(Rectangles())(Finder(label=1))
     with pytest.raises(ValueError, match="`max_images` must be a whole number of at least 1. Received: 0"):
         DetectionEvaluator(Rectangles(), max_images=0)
+
+
+class Halves:
+    """Three pictures of 4 x 4 pixels: half sky; road and a void row; and nothing but void."""
+
+    size, num_classes, class_names = 3, 3, ("sky", "road", "car")
+    labels = np.array([[[0] * 4] * 2 + [[1] * 4] * 2, [[1] * 4] * 3 + [[255] * 4], [[255] * 4] * 4], "uint8")
+
+    def read(self, row):
+        # The pixels say which picture it is.
+        return np.full((4, 4, 3), row, "uint8"), self.labels[row]
+
+
+class Segmenter:
+    """Takes sky for another class, and all that is void for road."""
+
+    def __init__(self, sky):
+        self.sky, self.batches = sky, []
+
+    def segment(self, images, batch_size=8):
+        self.batches.append(len(images))
+        labels = Halves.labels[images[:, 0, 0, 0]]
+        return np.where(labels == 0, self.sky, 1).astype("uint8")
+
+
+def test_labels_are_judged_over_all_pictures_at_once():
+    """8 of 28 pixels are sky; where they are taken for cars, 20 are right, and overlaps are 0, 1 and 0."""
+    evaluate, model = SegmentationEvaluator(Halves(), batch_size=2), Segmenter(sky=2)
+    found = evaluate(model)
+    assert found.pop("iou") == {"sky": 0, "road": 1, "car": 0}
+    expected = {"pixel_accuracy": 5 / 7, "mean_accuracy": 0.5, "mean_iou": 1 / 3, "frequency_weighted_iou": 5 / 7}
+    assert found == pytest.approx(expected | {"num_images": 3})
+    assert model.batches == [2, 1]
+    assert evaluate(Segmenter(sky=0))["iou"] == {"sky": 1, "road": 1, "car": None}
+    # Where sky is taken for road, road has 20 right of 28 that are road or called so.
+    assert evaluate(Segmenter(sky=1))["iou"] == {"sky": 0, "road": pytest.approx(5 / 7), "car": None}
+    np.testing.assert_array_equal(evaluate.confusion(model, [1, 2]), [[0, 0, 0], [0, 12, 0], [0, 0, 0]])
+
+
+def test_of_many_labelled_pictures_some_are_judged_always_the_same(monkeypatch):
+    rows = [list(SegmentationEvaluator(Halves(), max_images=2).rows) for _ in range(2)]
+    assert rows[0] == rows[1] and len({*rows[0]}) == 2
+    monkeypatch.setattr("zoo.evaluation.UNTRAINED_IMAGES", 1)
+    assert SegmentationEvaluator(Halves()).untrained(Segmenter(0))["num_images"] == 1
+
+
+def test_pictures_without_a_label_have_no_figures():
+    evaluate = SegmentationEvaluator(Halves())
+    evaluate.rows = np.array([2])
+    found = evaluate(Segmenter(0))
+    assert found.pop("num_images") == 1 and found.pop("iou") == dict.fromkeys(Halves.class_names)
+    assert set(found.values()) == {None} and len(found) == 4
+
+
+def test_labels_are_judged_as_a_callback():
+    """The figures of classes are for metrics.json, not for the logs."""
+    callback = Evaluate(SegmentationEvaluator(Halves()))
+    callback.set_model(types.SimpleNamespace(segment=Segmenter(0).segment, stop_requested=False))
+    logs = {}
+    callback.on_epoch_end(0, logs)
+    assert logs == dict.fromkeys(("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou"), 1.0)
+
+
+def test_labels_that_cannot_be_judged_are_refused():
+    with pytest.raises(ValueError, match="`predicted` must hold whole numbers from 0 to 2, .* Received: 3. The model"):
+        SegmentationEvaluator(Halves())(Segmenter(sky=3))
+    with pytest.raises(ValueError, match="`batch_size` must be a whole number of at least 1. Received: 0"):
+        SegmentationEvaluator(Halves(), batch_size=0)

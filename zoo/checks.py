@@ -2,6 +2,9 @@
 
 import numpy as np
 
+# The label of a pixel that does not count.
+VOID = 255
+
 
 def check_replicas(rows, replicas):
     """Checks that a batch of `rows` examples can be split over `replicas`.

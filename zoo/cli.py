@@ -57,9 +57,9 @@ class Predict:
     """Files for the one input whose name ends in _bytes, such as photos."""
     png: Path | None = None
     """File to draw `images` or `points` into instead; pictures that come as files are kept as they are. Where `boxes`
-    come, the photos that were given are drawn with what was found in them."""
+    or `labels` of pixels come, the photos that were given are drawn with what was found in them."""
     threshold: float = 0.5
-    """Lowest score of what is drawn into a photo."""
+    """Lowest score of an object that is drawn into a photo."""
 
 
 def list_exports(options):
@@ -139,6 +139,8 @@ def predict(options):
         return 0
     if outputs.keys() >= {*_FOUND}:
         return _draw_found(inputs, outputs, read_card(path).get("classes"), options)
+    if "labels" in outputs and outputs["labels"].ndim == 3:
+        return _draw_labels(inputs, outputs, read_card(path).get("classes"), options)
     from zoo import pictures  # Pillow, which the other commands do without
 
     samples = outputs.get("images", outputs.get("points"))
@@ -146,8 +148,8 @@ def predict(options):
         return _write_files(outputs["image_bytes"], options.png)
     if samples is None:
         raise ValueError(
-            "Only `images` and `points` can be drawn, and `boxes` with `classes`, `scores` and `masks`. "
-            f"Received: {', '.join(sorted(outputs))}."
+            "Only `images` and `points` can be drawn, and `boxes` with `classes`, `scores` and `masks`, or `labels` of "
+            f"pixels. Received: {', '.join(sorted(outputs))}."
         )
     pictures.save(pictures.draw(samples), options.png)
     print(f"Wrote {options.png}: {len(samples)} samples of signature {options.signature} of {path}.")
@@ -251,9 +253,7 @@ def _draw_found(inputs, found, names, options):
     from zoo.pictures import save
     from zoo.pictures_of_detections import draw_detections
 
-    photos, scores = _photos_in(inputs), found["scores"]
-    if len(photos) != len(scores):
-        raise ValueError("Objects are drawn into the photos that they were found in. Give them as `--files`.")
+    photos, scores = _photos_in(inputs, len(found["scores"])), found["scores"]
     paths = _numbered(options.png, len(photos))
     for row, (photo, path) in enumerate(zip(photos, paths, strict=True)):
         one = {name: found[name][row] for name in _FOUND}
@@ -263,14 +263,32 @@ def _draw_found(inputs, found, names, options):
     return 0
 
 
-def _photos_in(inputs):
+def _draw_labels(inputs, found, names, options):
+    """Draws the classes of pixels over the photos that were given, to files as `_draw_found` does."""
+    from zoo.pictures import save
+    from zoo.pictures_of_segmentation import draw_labels, names_in
+
+    photos, maps = _photos_in(inputs, len(found["labels"])), found["labels"]
+    paths = _numbered(options.png, len(photos))
+    for photo, labels, size, path in zip(photos, maps, found.get("sizes", [None] * len(maps)), paths, strict=True):
+        save(draw_labels(photo, labels, names, size=size), path)
+    told = "; ".join(", ".join(names_in(labels, names)) or "none" for labels in maps)
+    print(f"Wrote {', '.join(map(str, paths))}: classes {told}.")
+    return 0
+
+
+def _photos_in(inputs, number):
     """The photos that a signature was given, as files or pixels; as stored, like exports read them, without EXIF."""
     from PIL import Image
 
     contents = next((value for name, value in inputs.items() if name.endswith("_bytes")), None)
     if contents is None:
-        return inputs.get("images", [])
-    return [Image.open(io.BytesIO(content)).convert("RGB") for content in contents]
+        photos = inputs.get("images", [])
+    else:
+        photos = [Image.open(io.BytesIO(content)).convert("RGB") for content in contents]
+    if len(photos) != number:
+        raise ValueError("What is found is drawn into the photos that it was found in. Give them as `--files`.")
+    return photos
 
 
 def _readable(key, array):

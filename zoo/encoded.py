@@ -32,3 +32,30 @@ def encode(image):
         string tensor ().
     """
     return tf.io.encode_png(tf.cast(tf.clip_by_value(tf.round((image + 1) * 127.5), 0, 255), tf.uint8))
+
+
+def fit_to_canvas(file, canvas):
+    """The image in a file, brought with its aspect kept to the largest size that fits a canvas, at its top left.
+
+    Args:
+        file: string tensor (), as for `decode`.
+        canvas: (height, width).
+
+    Returns:
+        Tuple of float32 (*canvas, 3) in [0, 255], 0 beside the image; int32 (2,), height and width of the image on the
+        canvas; and the same of the file.
+    """
+    pixels = (decode(file, 3) + 1) * 127.5
+    size = tf.shape(pixels)[:2]
+    scale = tf.reduce_min(tf.constant(canvas, tf.float32) / tf.cast(size, tf.float32))
+    fitted = tf.clip_by_value(tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32), 1, canvas)
+    pixels = tf.clip_by_value(tf.image.resize(pixels, fitted, antialias=True), 0, 255)
+    pixels = tf.pad(pixels, ((0, canvas[0] - fitted[0]), (0, canvas[1] - fitted[1]), (0, 0)))
+    return tf.ensure_shape(pixels, (*canvas, 3)), fitted, size
+
+
+def fit_all_to_canvas(files, canvas):
+    """`fit_to_canvas` of each of many files, string (batch,): three tensors with the batch in front."""
+    two = tf.TensorSpec((2,), tf.int32)
+    kinds = (tf.TensorSpec((*canvas, 3), tf.float32), two, two)
+    return tf.map_fn(lambda file: fit_to_canvas(file, canvas), files, fn_output_signature=kinds)

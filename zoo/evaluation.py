@@ -262,12 +262,8 @@ class DetectionEvaluator:
     """
 
     def __init__(self, test, max_images=DETECTED_IMAGES, batch_size=8):
-        for name, value in (("max_images", max_images), ("batch_size", batch_size)):
-            if value is not None:
-                check_positive(name, value)
         self.test, self.batch_size = test, batch_size
-        # One order, so that the few that the untrained model is judged by are a sample too.
-        self.rows = np.random.default_rng(0).permutation(test.size)[:max_images]
+        self.rows = _judged_rows(test, max_images, batch_size)
 
     def __call__(self, model):
         """Metrics of `model.detect`.
@@ -348,6 +344,79 @@ class DetectionEvaluator:
         ]
 
 
+class SegmentationEvaluator:
+    """How well a model labels the pixels of held-out pictures: the four figures of Long et al. 2015, and IoU by class.
+
+    They are of all pictures at once: pixels are counted over the whole set, not averaged over pictures. Pictures are
+    judged at the size of the canvas, as they are learnt from, and not at that of their files; void pixels, and those
+    beside a picture, do not count. As a callback: `zoo.callbacks.Evaluate(SegmentationEvaluator(test))`.
+
+    Args:
+        test: `zoo.data.SegmentationSource`.
+        max_images: Pictures of it to look at, drawn at random, always the same ones; None for all.
+        batch_size: Pictures at a time.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        SegmentationEvaluator(data.load_segmentation("scenes", split="test"))(model)["mean_iou"]
+    """
+
+    def __init__(self, test, max_images=None, batch_size=8):
+        self.test, self.batch_size = test, batch_size
+        self.rows = _judged_rows(test, max_images, batch_size)
+
+    def __call__(self, model):
+        """Metrics of `model.segment`.
+
+        Args:
+            model: Anything with `segment(images, batch_size)`.
+
+        Returns:
+            {"pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou": number in [0, 1], or None where no
+            pixel is labelled; "num_images"; "iou": {name of a class: number, or None where it is neither in the truth
+            nor found}}.
+
+        Raises:
+            ValueError: If the model finds classes that the data do not have.
+        """
+        return self._of(model, self.rows)
+
+    def untrained(self, model):
+        """The same of a few pictures, which say as much of a model that has learnt nothing."""
+        return self._of(model, self.rows[:UNTRAINED_IMAGES])
+
+    def confusion(self, model, rows):
+        """The pixels of some pictures, counted by true and by found class.
+
+        Args:
+            model: As in a call.
+            rows: Numbers of pictures in the data.
+
+        Returns:
+            int64 array (num_classes, num_classes), as `zoo.metrics.confusion_matrix` returns it.
+        """
+        from zoo.metrics import confusion_matrix
+
+        classes = self.test.num_classes
+        matrix = np.zeros((classes, classes), "int64")
+        for start in range(0, len(rows), self.batch_size):
+            some = rows[start : start + self.batch_size]
+            images, labels = (
+                np.stack(parts) for parts in zip(*(self.test.read(int(row)) for row in some), strict=True)
+            )
+            matrix += confusion_matrix(labels, model.segment(images, batch_size=self.batch_size), classes)
+        return matrix
+
+    def _of(self, model, rows):
+        from zoo.metrics import class_iou, segmentation_scores
+
+        matrix = self.confusion(model, rows)
+        of_classes = dict(zip(self.test.class_names, class_iou(matrix), strict=True))
+        return {**segmentation_scores(matrix), "num_images": len(rows), "iou": of_classes}
+
+
 def classifier_of(source, cache_dir=None):
     """The small classifier of a labelled `zoo.data.Source`, a function from images to features and logits."""
     from zoo.metrics import classifier_features
@@ -357,6 +426,14 @@ def classifier_of(source, cache_dir=None):
     images, labels = source.labelled(CLASSIFIER_EXAMPLES if source.size > CLASSIFIER_EXAMPLES else None)
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(source.name).name)
     return classifier_features(images, labels, name=name, cache_dir=cache_dir)
+
+
+def _judged_rows(test, max_images, batch_size):
+    """Numbers of the pictures to look at, in one order, so that the first few are a sample too."""
+    for name, value in (("max_images", max_images), ("batch_size", batch_size)):
+        if value is not None:
+            check_positive(name, value)
+    return np.random.default_rng(0).permutation(test.size)[:max_images]
 
 
 def _encoded(masks, boxes, height, width):

@@ -9,6 +9,7 @@ import numpy as np
 
 from tests.graphs import executed_graphs
 from zoo import (
+    FCN,
     GAN,
     OTGAN,
     VAE,
@@ -24,6 +25,7 @@ from zoo import (
     box_head,
     dcgan_critic,
     dcgan_generator,
+    fcn_head,
     feature_pyramid,
     mask_head,
     mlp_critic,
@@ -52,6 +54,7 @@ class Row:
         domains: Sets of examples that the model learns from.
         tokens: Size of the vocabulary, where examples are ids of texts; 0 where they are numbers.
         objects: Number of classes, where examples are images of objects.
+        labels: Number of classes, where examples are images whose pixels have labels.
     """
 
     build: callable
@@ -62,11 +65,14 @@ class Row:
     domains: int = 1
     tokens: int = 0
     objects: int = 0
+    labels: int = 0
 
     def examples(self, count, seed=0, shape=None):
-        """Arguments of `fit`: one array, or with two domains a pair of them; images of objects with their targets."""
+        """Arguments of `fit`: one array, or with two domains a pair of them; images with their targets or labels."""
         if self.objects:
             return objects_of(self.objects, self.shape, count, seed)
+        if self.labels:
+            return labelled_of(self.labels, self.shape, count, seed)
         make = partial(ids_of, self.tokens) if self.tokens else examples_of
         sets = [make(shape or self.shape, count, seed + domain) for domain in range(self.domains)]
         return sets[0] if self.domains == 1 else tuple(sets)
@@ -110,6 +116,14 @@ def objects_of(num_classes, shape, count, seed=0):
     }
 
 
+def labelled_of(num_classes, shape, count, seed=0):
+    """Images of noise with brighter rectangles, the class of each pixel, and pixels that do not count."""
+    images, targets = objects_of(num_classes - 1, shape, count, seed)
+    labels = np.max(targets["masks"] * (targets["classes"] + 1)[..., None, None], 1)
+    labels[:, :, :2] = 255
+    return images, labels.astype("uint8")
+
+
 def _images(model, judge, side=8, filters=4, num_features=1, **options):
     shape = (side, side, 1)
     generator = dcgan_generator(shape, filters, filters, norm="layer")
@@ -151,6 +165,12 @@ def _detector(width=8, hidden=16, num_classes=3, **options):
         image_size=(32, 32),
         **options,
     )
+
+
+def _segmenter(width=8, num_classes=3, **options):
+    backbone = torchvision_resnet(18, width=width, blocks=(1, 1, 1, 1))
+    head = fcn_head([2 * width, 4 * width, 8 * width], num_classes, width=2 * width, kernel_size=3)
+    return FCN(backbone, num_classes, head=head, image_size=(32, 32), **options)
 
 
 def _adversaries(judge, *penalties):
@@ -277,6 +297,13 @@ ROWS = {
         learning_rate=0.01,
         objects=3,
     ),
+    "fcn": Row(
+        partial(_segmenter, class_weights=(0.5, 1.0, 2.0)),
+        (40, 36, 3),
+        {"optimizer": (("backbone", "head"), FCN.terms)},
+        {"width": 32},
+        labels=3,
+    ),
 }
 
 
@@ -290,6 +317,8 @@ def output(model):
         return model.score(["w0 w1 w2", "w3"], ["w4 w5", "w6 w7 w8"])
     if hasattr(model, "detect"):
         return model.detect(objects_of(3, (32, 32, 3), 2)[0])["masks"]
+    if hasattr(model, "probabilities"):
+        return model.probabilities(labelled_of(3, (40, 36, 3), 2)[0])
     if hasattr(model, "generate"):
         return model.generate(2, seed=0)
     if hasattr(model, "translate"):

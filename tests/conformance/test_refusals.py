@@ -6,6 +6,17 @@ import pytest
 from tests.conformance.rows import fit
 
 
+def refuse_images(model, images, targets):
+    for change, message in (
+        (lambda x: x / 255.0, "seem to be in .0, 1.. Use `images . 255`"),
+        (lambda x: x / 127.5 - 1, r"numbers in \[0, 255\].*Received: dtype float64, min=-1"),
+        (lambda x: x[..., :1], r"must be RGB.*Repeat grey"),
+        (lambda x: x[0], "This is one image: add an axis"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fit(model, (change(images), targets))
+
+
 def test_bad_examples_are_refused_with_advice(row):
     model = row.build()
     good = row.examples(4)
@@ -30,18 +41,26 @@ def test_bad_examples_are_refused_with_advice(row):
         refused_targets("classes", lambda x: x + 3, "from 0 to 2, and -1 for padding.*Received: .*max=5")
         refused_targets("masks", lambda x: x[..., :16], r"Expected shape \(4, 3, 32, 32\).*Received: \(4, 3, 32, 16\)")
         refused_targets("masks", lambda x: x * 255, "0 or 1")
-        for change, message in (
-            (lambda x: x / 255.0, "seem to be in .0, 1.. Use `images . 255`"),
-            (lambda x: x / 127.5 - 1, r"numbers in \[0, 255\].*Received: dtype float64, min=-1"),
-            (lambda x: x[..., :1], r"must be RGB.*Repeat grey"),
-            (lambda x: x[0], "This is one image: add an axis"),
-        ):
-            with pytest.raises(ValueError, match=message):
-                fit(model, (change(images), targets))
+        refuse_images(model, images, targets)
         with pytest.raises(ValueError, match="images and a dict of targets: boxes, classes, .* Received: ndarray"):
             fit(model, images)
         with pytest.raises(ValueError, match="The targets lack masks, sizes"):
             fit(model, (images, {name: targets[name] for name in ("boxes", "classes", "crowds")}))
+        return
+    if row.labels:
+        images, labels = good
+        for change, message in (
+            (lambda x: x + 250, "must be from 0 to 2, or 255 for pixels that do not count. Received: 249, 250, 251"),
+            (lambda x: x[..., :16], r"Expected shape \(4, 40, 36\), a class for each pixel.*Received: \(4, 40, 16\)"),
+            (lambda x: x[..., None], r"Drop the last axis: `labels\[..., 0\]`"),
+            (lambda x: np.eye(256)[x], r"Classes instead of scores: `labels.argmax\(-1\)`"),
+            (lambda x: x / 2, "must be whole numbers. Received: dtype float64"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                fit(model, (images, change(labels)))
+        refuse_images(model, images, labels)
+        with pytest.raises(ValueError, match="images and the label of each of their pixels. Received: ndarray"):
+            fit(model, images)
         return
     if row.tokens:
         refused(lambda x: x.astype("float32"), "whole numbers, ids of tokens. Received: dtype float32")

@@ -4,13 +4,14 @@ from functools import cached_property
 
 import numpy as np
 
-from zoo.checks import check_kind, check_positive
+from zoo.checks import check_positive
 from zoo.data.geometry import FlipAndScale, flip_and_scale
-from zoo.data.order import rows_in_order, sample_of, steps_of
+from zoo.data.order import sample_of, steps_of
+from zoo.data.reading import batches_of_pictures, rows_at_once, stacked
 
 __all__ = ["DetectionSource", "FlipAndScale", "flip_and_scale", "label_maps"]
 
-_READ_AT_ONCE, _BYTES_AT_ONCE = 32, 32_000_000
+_BYTES_AT_ONCE = 32_000_000
 
 
 class DetectionSource:
@@ -203,34 +204,29 @@ class DetectionSource:
             >>> images.shape, targets["boxes"].shape
             (TensorShape([8, 128, 128, 3]), TensorShape([8, 5, 4]))
         """
-        import tensorflow as tf
-
-        steps = self.steps_per_epoch(batch_size, group)
-        if augment is not None:
-            check_kind("augment", augment, FlipAndScale, "what zoo.data.detection.flip_and_scale returns, or None")
-        with_keys = augment is not None
-        rows, sizes = rows_in_order(
-            self.size, steps, batch_size, seed, first_epoch, first_step, group, shuffle, replicas, with_keys=with_keys
+        room, canvas = self.max_objects, self.shape[:2]
+        kinds = {
+            "boxes": ("float32", (room, 4)),
+            "classes": ("int32", (room,)),
+            "crowds": ("bool", (room,)),
+            "masks": ("uint8", (room, *canvas)),
+            "sizes": ("int32", (2,)),
+        }
+        return batches_of_pictures(
+            self.name,
+            (self.size, *self.shape),
+            kinds,
+            self.read,
+            self._rows_at_once(),
+            batch_size,
+            seed=seed,
+            first_epoch=first_epoch,
+            group=group,
+            shuffle=shuffle,
+            first_step=first_step,
+            replicas=replicas,
+            augment=augment,
         )
-        at_once = min(self._rows_at_once(), sum(sizes))
-        sizes = sizes[0] if len(set(sizes)) == 1 else sizes
-
-        def read(numbers, *keys):
-            return *self._read_rows(numbers), *keys
-
-        def finish(images, targets, *keys):
-            if augment is not None:
-                images, targets = augment(images, targets, *keys)
-            return tf.nest.map_structure(lambda values: _in_groups(values, group), (images, targets))
-
-        batches = rows.rebatch(at_once, drop_remainder=False)
-        batches = batches.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        batches = batches.rebatch(sizes, drop_remainder=True)
-        batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        options = tf.data.Options()
-        # Several workers each take their part of every batch; there are no files to divide instead.
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-        return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
 
     def examples(self, n=None, seed=0):
         """A fixed sample without replacement, or all pictures in order.
@@ -245,34 +241,11 @@ class DetectionSource:
         Raises:
             ValueError: If `n` is larger than the data, or an argument is out of range.
         """
-        return _stacked([self.read(row) for row in sample_of(self.name, self.size, n, seed)])
+        return stacked([self.read(row) for row in sample_of(self.name, self.size, n, seed)])
 
     def _rows_at_once(self):
-        """Pictures that one call of Python reads: few of large ones, whose masks would fill the memory."""
-        of_one = self.shape[0] * self.shape[1] * (3 + self.max_objects)
-        return max(1, min(_READ_AT_ONCE, _BYTES_AT_ONCE // of_one))
-
-    def _read_rows(self, numbers):
-        import tensorflow as tf
-
-        def read(rows):
-            images, targets = _stacked([self.read(row) for row in rows.tolist()])
-            return images, *targets.values()
-
-        room, canvas = self.max_objects, self.shape[:2]
-        kinds = {
-            "boxes": (tf.float32, (room, 4)),
-            "classes": (tf.int32, (room,)),
-            "crowds": (tf.bool, (room,)),
-            "masks": (tf.uint8, (room, *canvas)),
-            "sizes": (tf.int32, (2,)),
-        }
-        found = tf.numpy_function(read, [numbers], [tf.uint8, *(kind for kind, _ in kinds.values())], stateful=False)
-        shapes = [self.shape, *(shape for _, shape in kinds.values())]
-        images, *targets = (
-            tf.ensure_shape(values, (numbers.shape[0], *shape)) for values, shape in zip(found, shapes, strict=True)
-        )
-        return images, dict(zip(kinds, targets, strict=True))
+        """Few of large pictures, whose masks would fill the memory."""
+        return rows_at_once(self.shape[0] * self.shape[1] * (3 + self.max_objects), _BYTES_AT_ONCE)
 
 
 def label_maps(targets):
@@ -299,19 +272,3 @@ def label_maps(targets):
         for one in np.argsort(-masks[place].sum((1, 2), dtype="int64"), kind="stable"):
             maps[place][masks[place][one] > 0] = classes[place][one] + 1
     return maps
-
-
-def _stacked(examples):
-    """Several (image, targets) as arrays with one more axis in front."""
-    images, targets = zip(*examples, strict=True)
-    return np.stack(images), {name: np.stack([one[name] for one in targets]) for name in targets[0]}
-
-
-def _in_groups(values, group):
-    """(rows, ...) as (rows / group, group, ...)."""
-    import tensorflow as tf
-
-    if group is None:
-        return values
-    size = -1 if values.shape[0] is None else values.shape[0] // group
-    return tf.reshape(values, (size, group, *values.shape[1:]))

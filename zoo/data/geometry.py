@@ -1,17 +1,18 @@
-"""Random changes of pictures with objects that keep boxes and masks on them, the same after a resume.
+"""Random changes of pictures that keep boxes, masks and label maps on them, the same after a resume.
 
 KerasCV's layers take the whole canvas for the picture: RandomFlip moves a smaller one to the right, and JitteredResize
 scales the padding along with it, so that `sizes` no longer holds.
 """
 
-from zoo.checks import check_number
+from zoo.checks import VOID, check_number
 
 
 class FlipAndScale:
     """Mirrors pictures, resizes them, and cuts what is larger than the canvas, by random numbers that keys decide.
 
     A picture stays at the top left of its canvas. Boxes are drawn anew around what is left of each mask, also where
-    nothing changes; an object of which nothing is left becomes padding, where it stands.
+    nothing changes; an object of which nothing is left becomes padding, where it stands. A label map changes with its
+    picture, by nearest neighbour, and is `zoo.checks.VOID` beside it. The same key gives the same picture for both.
 
     Args:
         flip: Whether half of the pictures, at random, are mirrored left to right.
@@ -46,7 +47,8 @@ class FlipAndScale:
 
         Args:
             images: uint8 tensor (n, height, width, 3).
-            targets: Dict of their targets, as `zoo.data.detection.DetectionSource.batches` gives them.
+            targets: Dict of their targets, as `zoo.data.detection.DetectionSource.batches` gives them; or of "labels",
+                uint8 (n, height, width), and "sizes", int32 (n, 2), height and width of the picture within the canvas.
             keys: int64 tensor (n, 2), a row for each picture, as `zoo.data.augment.keys_of` makes them.
 
         Returns:
@@ -88,24 +90,24 @@ class FlipAndScale:
         )[0]
         rows, columns = (_nearest(kept[axis], start[axis], resized[axis], size[axis]) for axis in range(2))
         columns = tf.where(is_mirrored, size[1] - 1 - columns, columns)
-        masks = tf.gather(tf.gather(targets["masks"], rows, axis=1), columns, axis=2)
-        margin = [[0, 0], [0, canvas[0] - kept[0]], [0, canvas[1] - kept[1]]]
-        masks = tf.ensure_shape(tf.pad(masks, margin), targets["masks"].shape)
-        boxes, is_left = _bounds(masks)
-        is_object = is_left & (targets["classes"] >= 0)
-        changed = {
-            "boxes": tf.where(is_object[:, None], boxes, 0.0),
-            "classes": tf.where(is_object, targets["classes"], -1),
-            "crowds": is_object & targets["crowds"],
-            "masks": masks,
-            "sizes": kept,
-        }
+        margin = [[0, canvas[0] - kept[0]], [0, canvas[1] - kept[1]]]
+
+        def moved(maps, beside):
+            """Maps (..., height, width) by nearest neighbour, and what is beside the picture."""
+            around = [[0, 0]] * (maps.shape.rank - 2) + margin
+            picture = tf.gather(tf.gather(maps, rows, axis=-2), columns, axis=-1)
+            return tf.ensure_shape(tf.pad(picture, around, constant_values=beside), maps.shape)
+
+        if "labels" in targets:
+            changed = {"labels": moved(targets["labels"], VOID), "sizes": kept}
+        else:
+            changed = {**_objects(moved(targets["masks"], 0), targets), "sizes": kept}
         image = tf.cast(tf.clip_by_value(tf.round(picture), 0, 255), tf.uint8)
         return tf.ensure_shape(image, (*canvas, 3)), changed
 
 
 def flip_and_scale(flip=True, reduce=1.0, enlarge=1.0):
-    """What `batches(augment=...)` of pictures with objects takes: see `FlipAndScale`."""
+    """What `batches(augment=...)` of pictures with objects or label maps takes: see `FlipAndScale`."""
     return FlipAndScale(flip, reduce, enlarge)
 
 
@@ -116,6 +118,20 @@ def _nearest(count, start, resized, size):
     # In whole numbers: the middle of pixel i lies at (2 i + 1) size / (2 resized).
     places = (2 * (start + tf.range(count)) + 1) * size // (2 * resized)
     return tf.minimum(places, size - 1)
+
+
+def _objects(masks, targets):
+    """Targets of objects whose masks are now these."""
+    import tensorflow as tf
+
+    boxes, is_left = _bounds(masks)
+    is_object = is_left & (targets["classes"] >= 0)
+    return {
+        "boxes": tf.where(is_object[:, None], boxes, 0.0),
+        "classes": tf.where(is_object, targets["classes"], -1),
+        "crowds": is_object & targets["crowds"],
+        "masks": masks,
+    }
 
 
 def _bounds(masks):

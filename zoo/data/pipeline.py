@@ -3,6 +3,7 @@
 import numpy as np
 
 from zoo.data.decode import centre_box
+from zoo.data.reading import divided_by_rows, in_groups
 
 # Rows of files that one call of Python reads: a call per picture costs more than decoding a small one.
 _READ_AT_ONCE = 32
@@ -47,25 +48,16 @@ class Pipeline:
             def read(batch):
                 return tf.gather(stored, batch)
 
-        def in_groups(examples):
-            if group is None:
-                return examples
-            size = None if examples.shape[0] is None else examples.shape[0] // group
-            return tf.reshape(examples, (-1 if size is None else size, group, *examples.shape[1:]))
-
         def finish(batch):
-            return self._finish(in_groups(read(batch)))
+            return self._finish(in_groups(read(batch), group))
 
         def finish_and_augment(batch, keys):
             examples = tf.ensure_shape(augment(self._finish(read(batch)), keys), (batch.shape[0], *self._shape))
-            return in_groups(examples)
+            return in_groups(examples, group)
 
         to_examples = finish if augment is None else finish_and_augment
         batches = batches.map(to_examples, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        options = tf.data.Options()
-        # Several workers each take their part of every batch; there are no files to divide instead.
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-        return batches.with_options(options)
+        return divided_by_rows(batches)
 
     def _read_files(self, rows):
         """Pictures of some rows, as a uint8 tensor (rows, height, width, channels)."""

@@ -7,6 +7,7 @@ from zoo.metrics.features import ClassifierFeatures, FeatureExtractor, classifie
 from zoo.metrics.frechet import frechet_distance, gaussian_frechet_distance
 from zoo.metrics.modes import mode_coverage
 from zoo.metrics.neighbours import neighbour_accuracy
+from zoo.metrics.segmentation import class_iou, confusion_matrix, segmentation_scores
 from zoo.metrics.text import perplexity, translation_quality
 from zoo.metrics.wasserstein import wasserstein_2
 
@@ -14,14 +15,17 @@ __all__ = [
     "ClassifierFeatures",
     "FeatureExtractor",
     "MetricWarning",
+    "class_iou",
     "classifier_features",
     "coco_average_precision",
+    "confusion_matrix",
     "frechet",
     "frechet_distance",
     "gaussian_frechet_distance",
     "mode_coverage",
     "neighbour_accuracy",
     "perplexity",
+    "segmentation_scores",
     "translation_quality",
     "wasserstein_2",
 ]

@@ -10,8 +10,10 @@ TensorFlow.
 from zoo.runs.config import RunConfig, execution, main, start
 from zoo.runs.detection import Detection, DetectionConfig
 from zoo.runs.generation import Generation, GenerationConfig, report
+from zoo.runs.optimizers import cosine_optimizer
 from zoo.runs.representation import LatentVariables, Representation
 from zoo.runs.running import run
+from zoo.runs.segmentation import Segmentation, SegmentationConfig
 from zoo.runs.text import TextConfig, TextTranslation
 from zoo.runs.translation import Translation, TranslationConfig
 
@@ -23,10 +25,13 @@ __all__ = [
     "LatentVariables",
     "Representation",
     "RunConfig",
+    "Segmentation",
+    "SegmentationConfig",
     "TextConfig",
     "TextTranslation",
     "Translation",
     "TranslationConfig",
+    "cosine_optimizer",
     "execution",
     "main",
     "report",

@@ -2,21 +2,21 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from zoo import data, pictures_of_detections
 from zoo.evaluation import DetectionEvaluator
-from zoo.runs.config import RunConfig
+from zoo.runs.pictures import PicturesConfig, said
 
 _DRAWN = 8
 _SAID = {"AP": "ap", "AP50": "ap50", "AP75": "ap75"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectionConfig(RunConfig):
+class DetectionConfig(PicturesConfig):
     """Options of every recipe that learns from images with boxes, classes and masks of their objects."""
 
-    MAY_BE_ZERO: ClassVar = RunConfig.MAY_BE_ZERO
+    MAY_BE_ZERO: ClassVar = PicturesConfig.MAY_BE_ZERO
 
     data: str = "scenes"
     """Images with objects: scenes, tiny_coco, coco128, or a folder of pictures with annotations in COCO's format."""
@@ -24,29 +24,12 @@ class DetectionConfig(RunConfig):
     """Height and width of the canvas that pictures are fitted into, a multiple of 32; None for that of the set."""
     max_objects: int | None = None
     """Objects of a picture that are learnt from, the largest; None for as many as any picture has."""
-    skip_damaged: bool = False
-    """Leave damaged pictures and annotations out, instead of stopping."""
-    flip: bool | None = None
-    """Mirror every other training picture; None does so unless the objects are digits, as in scenes."""
-    enlarge: float = 1.0
-    """Training pictures are enlarged up to so many times at random, and cut; 1 for never."""
-    reduce: float = 1.0
-    """They are reduced down to this share of their size at random; 1 for never."""
-    judged_images: int = 1000
-    """Pictures that an evaluation looks at, at most."""
-    judged_split: Literal["test", "train"] = "test"
-    """Held-out pictures, or those of the training, which say whether a model can learn them by heart."""
 
     def check(self):
         """Checks all numbers, before anything slow begins."""
         super().check()
         if self.image_size is not None and self.image_size % 32:
             raise ValueError(f"`--image-size` must be a multiple of 32. Received: {self.image_size}.")
-        if self.enlarge < 1 or self.reduce > 1:
-            raise ValueError(
-                "`--enlarge` must be 1 or more, and `--reduce` 1 or less. "
-                f"Received: {self.enlarge:g} and {self.reduce:g}."
-            )
 
     def load(self, split):
         """The `zoo.data.DetectionSource` of a split."""
@@ -69,15 +52,14 @@ class Detection:
         data: `zoo.data.DetectionSource` that the model learns from.
         batch_options: How its batches are changed at random.
         build_from: Shape of the canvas, (height, width, 3), and the names of the classes.
+        classes: List of these names, for what is published.
     """
 
     def __init__(self, config):
-        from zoo.data.detection import flip_and_scale
-
         self.config, self.data = config, config.load("train")
-        self.build_from = (self.data.shape, tuple(self.data.class_names))
-        flip = config.data != "scenes" if config.flip is None else config.flip
-        self.batch_options = {"augment": flip_and_scale(flip, config.reduce, config.enlarge)}
+        self.classes = list(self.data.class_names)
+        self.build_from = (self.data.shape, tuple(self.classes))
+        self.batch_options = config.batch_options
 
     @cached_property
     def evaluate(self):
@@ -108,19 +90,15 @@ class Detection:
     def report(self, metrics):
         """One line with the precision of masks and boxes, beside what it was."""
         of_masks, of_boxes = (
-            ", ".join(f"{label} {_said(metrics[f'{kind}_{name}'])}" for label, name in _SAID.items())
+            ", ".join(f"{label} {said(metrics[f'{kind}_{name}'])}" for label, name in _SAID.items())
             for kind in ("mask", "box")
         )
         return (
-            f"masks: {of_masks} (untrained {_said(metrics['untrained']['mask_ap'])}); boxes: {of_boxes}; on "
-            f"{metrics['num_images']} {'held-out' if self.config.judged_split == 'test' else 'training'} pictures."
+            f"masks: {of_masks} (untrained {said(metrics['untrained']['mask_ap'])}); boxes: {of_boxes}; on "
+            f"{metrics['num_images']} {self.config.judged_pictures}."
         )
 
     @cached_property
     def _drawn(self):
         test = self.evaluate.test
         return test.examples(min(test.size, _DRAWN), seed=0)
-
-
-def _said(precision):
-    return "none" if precision is None else f"{precision:.3f}"

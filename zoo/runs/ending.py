@@ -34,9 +34,9 @@ def finish(name, config, folder, model, task, steps):
                 "figures": figures,
                 "config": json.loads((folder / "config.json").read_text()),
             }
-            if hasattr(task.data, "category_ids"):
-                # What `zoo predict` writes beside the boxes of objects.
-                card["classes"] = list(task.data.class_names)
+            if hasattr(task, "classes"):
+                # What `zoo predict` writes beside what it draws.
+                card["classes"] = task.classes
             metrics["export"] = str(publish(model, config.exports, name, card=card))
     write_json(folder / "metrics.json", metrics)
     print(f"After {steps} steps: {task.report(metrics)}")

@@ -34,6 +34,7 @@ from zoo.training.loop import TrainFunction
 from zoo.training.model import TrainStepModel, whole_number
 from zoo.training.pairs import check_pairs, check_translators, only_pairs
 from zoo.training.pool import ImagePool
+from zoo.training.segmentation import SegmentationModel, confusion_of
 from zoo.training.texts import TextModel, shifted
 from zoo.training.updates import minimize, update_average, update_each
 from zoo.training.workers import (
@@ -50,6 +51,7 @@ __all__ = [
     "GlobalBatch",
     "ImagePool",
     "LatentModel",
+    "SegmentationModel",
     "StopOnNonFinite",
     "TextModel",
     "TrainFunction",
@@ -65,6 +67,7 @@ __all__ = [
     "check_range",
     "check_scores",
     "check_translators",
+    "confusion_of",
     "distribute",
     "draw_keys",
     "first_draw_keys",

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from zoo.checks import check_positive, check_replicas
 from zoo.detection.masks import paste_masks
-from zoo.encoded import decode, encode
+from zoo.encoded import encode, fit_all_to_canvas
 from zoo.training.examples import first_batch
 from zoo.training.model import TrainStepModel
 
@@ -135,18 +135,7 @@ def _segment(found, images):
 
 
 def _from_bytes(found, canvas, image_bytes):
-    def read(file):
-        pixels = (decode(file, 3) + 1) * 127.5
-        size = tf.shape(pixels)[:2]
-        scale = tf.reduce_min(tf.constant(canvas, tf.float32) / tf.cast(size, tf.float32))
-        fitted = tf.clip_by_value(tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32), 1, canvas)
-        pixels = tf.clip_by_value(tf.image.resize(pixels, fitted, antialias=True), 0, 255)
-        pixels = tf.pad(pixels, ((0, canvas[0] - fitted[0]), (0, canvas[1] - fitted[1]), (0, 0)))
-        return tf.ensure_shape(pixels, (*canvas, 3)), fitted, size
-
-    two = tf.TensorSpec((2,), tf.int32)
-    kinds = (tf.TensorSpec((*canvas, 3), tf.float32), two, two)
-    images, fitted, sizes = tf.map_fn(read, image_bytes, fn_output_signature=kinds)
+    images, fitted, sizes = fit_all_to_canvas(image_bytes, canvas)
     answer = found(images, fitted)
     scales = tf.cast(sizes, tf.float32) / tf.cast(fitted, tf.float32)
     scales = tf.stack([scales[:, 1], scales[:, 0]] * 2, 1)[:, None]

@@ -47,7 +47,7 @@ class TrainFunction:
             iterator: Iterator of a data set, distributed or not, or of batches.
 
         Returns:
-            {name: running mean over the epoch, of all replicas of all workers}.
+            What `figures` of the model makes of the sums over all replicas of all workers since the epoch began.
         """
         model = self.model
         steps = max(1, min(model.steps_per_execution, model.steps_left))
@@ -84,16 +84,14 @@ class TrainFunction:
         return self._results(wish)
 
     def _results(self, wish):
-        """Stop wishes and running means, summed over all replicas in one message."""
-        trackers = self.model.trackers
+        """Stop wishes and running figures, summed over all replicas in one message."""
 
         def of_replica(wish):
-            parts = [part.value for tracker in trackers for part in (tracker.total, tracker.count)]
-            return tf.concat([tf.cast(wish, parts[0].dtype), tf.stack(parts)], 0)
+            sums = self.model.sums()
+            return tf.concat([tf.cast(wish, sums.dtype), sums], 0)
 
         summed = self.strategy.reduce("SUM", self.strategy.run(of_replica, args=(wish,)), axis=None)
-        means = tf.math.divide_no_nan(summed[2::2], summed[3::2])
-        return summed[:2], {tracker.name: means[index] for index, tracker in enumerate(trackers)}
+        return summed[:2], self.model.figures(summed[2:])
 
 
 class TestFunction(TrainFunction):

@@ -24,11 +24,13 @@ class TrainStepModel(keras.Model):
     argument as an attribute of the same name, says in `optimizer_networks` which optimizer moves which network, or
     tuple of networks, and defines `example_shape`, `default_optimizer`, `train_step`, `signatures` and `call`. Where
     its terms depend on its arguments, it passes them to this constructor; `smallest_batch` is the fewest examples that
-    it can learn from, and `remedy` what to try where training has broken. One with a loss that means something on
+    it can learn from, `counted` what its `figures` add to the terms, and `remedy` what to try where training has
+    broken. One with a loss that means something on
     held-out examples has a `test_step`, which ends in `observe`.
     """
 
     terms = ()
+    counted = ()
     optimizer_networks = {}
     smallest_batch = 1
     remedy = "Look for NaN or unscaled values in the data, or lower the learning rate."
@@ -114,6 +116,15 @@ class TrainStepModel(keras.Model):
                 mean = tf.math.divide_no_nan(tf.reduce_sum(value), rows) if value.shape.rank else value
                 tracker.update_state(mean, sample_weight=(weights or {}).get(tracker.name, rows))
         return {tracker.name: tracker.result() for tracker in self.trackers}
+
+    def sums(self):
+        """What this replica has added up since the epoch began, in one vector: of each tracker total and weight."""
+        return tf.stack([part.value for tracker in self.trackers for part in (tracker.total, tracker.count)])
+
+    def figures(self, sums):
+        """What is logged, {name: scalar}, made of the `sums` of all replicas: the mean of each term."""
+        means = tf.math.divide_no_nan(sums[::2], sums[1::2])
+        return {tracker.name: means[index] for index, tracker in enumerate(self.trackers)}
 
     def compile(
         self,

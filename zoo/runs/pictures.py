@@ -1,0 +1,53 @@
+"""Options of recipes that learn from whole pictures, on a canvas, with what is in them."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from zoo.runs.config import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicturesConfig(RunConfig):
+    """What the recipes of objects and of labelled pixels have in common."""
+
+    MAY_BE_ZERO: ClassVar = RunConfig.MAY_BE_ZERO
+
+    skip_damaged: bool = False
+    """Leave damaged pictures and annotations out, instead of stopping."""
+    flip: bool | None = None
+    """Mirror every other training picture; None does so unless they show digits, as scenes do."""
+    enlarge: float = 1.0
+    """Training pictures are enlarged up to so many times at random, and cut; 1 for never."""
+    reduce: float = 1.0
+    """They are reduced down to this share of their size at random; 1 for never."""
+    judged_images: int = 1000
+    """Pictures that an evaluation looks at, at most."""
+    judged_split: Literal["test", "train"] = "test"
+    """Held-out pictures, or those of the training, which say whether a model can learn them by heart."""
+
+    def check(self):
+        """Checks all numbers, before anything slow begins."""
+        super().check()
+        if self.enlarge < 1 or self.reduce > 1:
+            raise ValueError(
+                "`--enlarge` must be 1 or more, and `--reduce` 1 or less. "
+                f"Received: {self.enlarge:g} and {self.reduce:g}."
+            )
+
+    @property
+    def batch_options(self):
+        """How batches of training pictures are changed at random."""
+        from zoo.data.detection import flip_and_scale
+
+        flip = self.data != "scenes" if self.flip is None else self.flip
+        return {"augment": flip_and_scale(flip, self.reduce, self.enlarge)}
+
+    @property
+    def judged_pictures(self):
+        """Which pictures an evaluation looks at, in words."""
+        return f"{'held-out' if self.judged_split == 'test' else 'training'} pictures"
+
+
+def said(figure):
+    """A figure in words: "none" where there was nothing to judge."""
+    return "none" if figure is None else f"{figure:.3f}"

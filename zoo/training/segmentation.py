@@ -1,0 +1,301 @@
+"""What models of the class of each pixel share: the checks of their examples, label maps, and what they serve."""
+
+from functools import partial
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from zoo.checks import VOID, check_positive, check_replicas
+from zoo.encoded import encode, fit_all_to_canvas
+from zoo.training.detections import check_images
+from zoo.training.examples import first_batch
+from zoo.training.model import TrainStepModel
+
+# Scores that differ by less may change places where they are computed in another order.
+_CLOSE, _WARMUP_SEEDS = 2e-5, 10
+
+
+class SegmentationModel(TrainStepModel):
+    """Base of models that say of each pixel to which class it belongs.
+
+    A subclass has `image_size`, and `logits(images)`, which returns float32 (batch, height, width, num_classes). Its
+    steps hand what they found right and wrong to `count`.
+    """
+
+    example_shape = (None, None, 3)
+    counted = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
+
+    def __init__(self, num_classes, **kwargs):
+        super().__init__(**kwargs)
+        check_positive("num_classes", num_classes)
+        if num_classes > VOID:
+            raise ValueError(f"`num_classes` must be at most {VOID}, since labels are bytes. Received: {num_classes}.")
+        self.num_classes = int(num_classes)
+        self.confusion = ConfusionMatrix(self.num_classes)
+
+    @property
+    def metrics(self):
+        """The running means of the loss terms, and the counts of pixels."""
+        return [*self.trackers, self.confusion]
+
+    def sums(self):
+        """As of `TrainStepModel`, and the counts of pixels."""
+        # In 64 bits, since a data set has more pixels than 32 bits can count one by one.
+        return tf.concat([tf.cast(super().sums(), tf.float64), tf.reshape(self.confusion.counts.value, (-1,))], 0)
+
+    def figures(self, sums):
+        """The means of the terms, and the shares of pixels that are right (Long et al. 2015, section 5)."""
+        size = self.num_classes**2
+        return {**super().figures(sums[:-size]), **self.confusion.figures(sums[-size:])}
+
+    def examples_of(self, data):
+        """What `train_step` takes, from what `fit` hands over: images and labels."""
+        return images_and_labels(data)
+
+    def check_fit(self, given):
+        """Checks what `fit` or `evaluate` is given, {argument: value}, before the first step."""
+        return check_segmentation(given, self.num_classes, self.distribute_strategy.num_replicas_in_sync)
+
+    def segment(self, images, batch_size=8):
+        """The most likely class of each pixel.
+
+        Args:
+            images: (n, height, width, 3) in [0, 255], uint8 or floats.
+            batch_size: Images at a time.
+
+        Returns:
+            uint8 (n, height, width).
+
+        Raises:
+            ValueError: If the images have another shape or range.
+
+        Example:
+            labels = model.segment(photos)
+        """
+        return self._of_images("segment", lambda images: most_likely(self.logits(images)), images, batch_size)
+
+    def probabilities(self, images, batch_size=8):
+        """How likely each class is, float32 (n, height, width, num_classes); arguments as of `segment`."""
+        return self._of_images("probabilities", lambda images: tf.nn.softmax(self.logits(images)), images, batch_size)
+
+    def _of_images(self, name, function, images, batch_size):
+        images = np.asarray(images)
+        check_images(images)
+        check_positive("batch_size", batch_size)
+        compiled = self.compiled_once(name, function)
+        parts = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+        return np.concatenate([compiled(tf.convert_to_tensor(part)).numpy() for part in parts])
+
+    def signatures(self):
+        """What is served: labels and probabilities of images of one size, and labels of those in files.
+
+        `segment`, which is `serving_default` too, takes uint8 images of any one size, and returns uint8 `labels`.
+        `probabilities` returns those as well, and `from_floats` does the same for float32 images in [0, 255].
+        `from_bytes` takes JPEG, PNG, GIF or BMP files, each of a size of its own, and brings them to `image_size` with
+        their aspect kept. Its labels are of that canvas, 255 beside the picture, and `sizes` says how high and wide the
+        picture is on it. How a camera was held (EXIF) is not read.
+        """
+        images = {"images": tf.TensorSpec((None, None, None, 3), tf.uint8)}
+        floats = {"images": tf.TensorSpec((None, None, None, 3), tf.float32)}
+        files = {"image_bytes": tf.TensorSpec((None,), tf.string)}
+        # One function that all of them call.
+        logits = tf.function(self.logits, input_signature=list(floats.values()), autograph=False)
+        segment = (partial(_segment, logits), images)
+        return {
+            "serving_default": segment,
+            "segment": segment,
+            "probabilities": (partial(_probabilities, logits), images),
+            "from_floats": (partial(_probabilities, logits), floats),
+            "from_bytes": (partial(_from_bytes, logits, self.image_size), files),
+        }
+
+    def warmup(self):
+        """Requests that each version answers before it takes traffic: two images of noise, as large as `image_size`.
+
+        They are the first in which no two classes of a pixel are so close that rounding, which differs from one program
+        to another, could change their places: before it is published, an export must give what the model does.
+        """
+        for seed in range(_WARMUP_SEEDS):
+            images = np.random.default_rng(seed).integers(0, 256, (2, *self.image_size, 3), dtype="uint8")
+            logits = self.logits(tf.constant(images))
+            best = tf.math.top_k(logits, min(2, self.num_classes)).values.numpy()
+            apart = best[..., 0] - best[..., -1]
+            # Equal ones, as of a network that was not trained, stay equal.
+            if ((apart == 0) | (apart > _CLOSE * np.abs(best).max())).all():
+                break
+        files = np.array([encode(image / 127.5 - 1).numpy() for image in images], dtype=object)
+        of_images = [(name, {"images": images}) for name in ("serving_default", "segment", "probabilities")]
+        of_floats = ("from_floats", {"images": images.astype("float32")})
+        return [*of_images, of_floats, ("from_bytes", {"image_bytes": files})]
+
+
+class ConfusionMatrix(keras.metrics.Metric):
+    """How many pixels of each class were taken for each: rows are the truth, columns what was said.
+
+    Args:
+        num_classes: Number of classes.
+    """
+
+    def __init__(self, num_classes, name="confusion"):
+        super().__init__(name=name, dtype="float64")
+        self.counts = self.add_variable((num_classes, num_classes), "zeros", dtype="float64", name="counts")
+
+    def update_state(self, counts):
+        """Adds counts (num_classes, num_classes)."""
+        self.counts.assign_add(tf.cast(counts, tf.float64))
+
+    def result(self):
+        """The figures of what this replica has seen."""
+        return self.figures(self.counts.value)
+
+    @staticmethod
+    def figures(counts):
+        """Pixel accuracy, mean accuracy, mean and frequency-weighted IU of counts: `zoo.metrics.segmentation_scores`.
+
+        Here a class that is nowhere has no share in a mean, and what has no meaning yet is 0.
+        """
+        size = counts.shape.num_elements()
+        counts = tf.reshape(counts, (round(size**0.5), -1))
+        right, truth, said = tf.linalg.diag_part(counts), tf.reduce_sum(counts, 1), tf.reduce_sum(counts, 0)
+        overlap = tf.math.divide_no_nan(right, truth + said - right)
+        total = tf.reduce_sum(truth)
+        return {
+            "pixel_accuracy": tf.math.divide_no_nan(tf.reduce_sum(right), total),
+            "mean_accuracy": _mean_where(truth > 0, tf.math.divide_no_nan(right, truth)),
+            "mean_iou": _mean_where(truth + said > 0, overlap),
+            "frequency_weighted_iou": tf.math.divide_no_nan(tf.reduce_sum(truth * overlap), total),
+        }
+
+
+def most_likely(logits):
+    """The class with the highest score, uint8 (...), of (..., num_classes)."""
+    return tf.cast(tf.argmax(logits, -1, output_type=tf.int32), tf.uint8)
+
+
+def confusion_of(labels, logits):
+    """How many pixels of each class were taken for each, of each image.
+
+    Args:
+        labels: int (batch, height, width), 255 where a pixel does not count.
+        logits: (batch, height, width, K).
+
+    Returns:
+        float32 (batch, K, K), whole numbers; rows are the truth.
+    """
+    size = logits.shape[-1]
+    labels, said = tf.cast(labels, tf.int32), tf.argmax(logits, -1, output_type=tf.int32)
+    places = tf.where(labels == VOID, size * size, labels * size + said)
+    rows = places.shape[0] or tf.shape(places)[0]
+    counts = tf.math.bincount(tf.reshape(places, (rows, -1)), minlength=size**2 + 1, maxlength=size**2 + 1, axis=-1)
+    return tf.cast(tf.reshape(counts[:, :-1], (rows, size, size)), tf.float32)
+
+
+def images_and_labels(data):
+    """Images and their label maps, in what `fit` is given or hands to a step.
+
+    Raises:
+        ValueError: If there is something else.
+    """
+    parts = tuple(part for part in data if part is not None) if isinstance(data, (tuple, list)) else (data,)
+    if len(parts) == 1 and isinstance(parts[0], (tuple, list)):
+        return images_and_labels(parts[0])
+    if len(parts) != 2 or not all(hasattr(part, "shape") for part in parts):
+        kinds = ", ".join("a dict" if isinstance(part, dict) else type(part).__name__ for part in parts)
+        raise ValueError(
+            f"This model learns from images and the label of each of their pixels. Received: {kinds or 'nothing'}. "
+            "`zoo.data.load_segmentation(...).batches(8)` gives both, or `model.fit(images, labels)`."
+        )
+    return parts
+
+
+def check_segmentation(given, num_classes, replicas):
+    """Checks what `fit` is given, before the first step.
+
+    Args:
+        given: {name: value} of the arguments of `keras.Model.fit`.
+        num_classes: Number of classes of the model.
+        replicas: Number of replicas over which a batch is split.
+
+    Returns:
+        The images that were looked at, an array; None where a look would use up what `x` yields.
+
+    Raises:
+        ValueError: If something is missing or does not fit.
+    """
+    for name in ("batch_size", "epochs", "steps_per_epoch"):
+        if given.get(name) is not None:
+            check_positive(name, given[name])
+    for name, advice in (
+        ("sample_weight", f"Give pixels that do not count the label {VOID}."),
+        ("class_weight", "Build the model with `class_weights`."),
+    ):
+        if given.get(name) is not None:
+            raise ValueError(f"`fit` of this model takes no `{name}`. {advice}")
+    x, y = given.get("x"), given.get("y")
+    if hasattr(x, "batches"):
+        raise ValueError(
+            "`x` must be images, or a data set of batches (images, labels). Received: a set of `zoo.data`. "
+            "`source.batches(8)`, with `steps_per_epoch`, gives batches of both."
+        )
+    if y is not None:
+        x = (x, y)
+    first = first_batch(x)
+    if first is None:
+        return None
+    images, labels = map(np.asarray, images_and_labels(first))
+    check_images(images)
+    check_labels(images, labels, num_classes)
+    is_array = first is x
+    check_replicas(min(len(images), given.get("batch_size") or 32) if is_array else len(images), replicas)
+    return images
+
+
+def check_labels(images, labels, num_classes):
+    """Checks that labels fit images.
+
+    Args:
+        images: Array (batch, height, width, 3).
+        labels: Array, to be whole numbers (batch, height, width), below `num_classes` or 255.
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    if labels.shape != images.shape[:3]:
+        raise ValueError(
+            f"The labels do not fit the images. Expected shape {images.shape[:3]}, a class for each pixel. Received: "
+            f"{labels.shape}."
+            + (" Drop the last axis: `labels[..., 0]`." if labels.shape == (*images.shape[:3], 1) else "")
+            + (" Classes instead of scores: `labels.argmax(-1)`." if labels.ndim == 4 and labels.shape[-1] > 1 else "")
+        )
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"Labels must be whole numbers. Received: dtype {labels.dtype}. `labels.astype('uint8')`.")
+    wrong = np.unique(labels[(labels != VOID) & ((labels < 0) | (labels >= num_classes))])
+    if len(wrong):
+        raise ValueError(
+            f"Labels must be from 0 to {num_classes - 1}, or {VOID} for pixels that do not count. Received: "
+            f"{', '.join(map(str, wrong[:5]))}. Build the model for more classes, or make those pixels {VOID}."
+        )
+
+
+def _mean_where(chosen, values):
+    chosen = tf.cast(chosen, values.dtype)
+    return tf.math.divide_no_nan(tf.reduce_sum(chosen * values), tf.reduce_sum(chosen))
+
+
+def _segment(logits, images):
+    return {"labels": most_likely(logits(tf.cast(images, tf.float32)))}
+
+
+def _probabilities(logits, images):
+    scores = logits(tf.cast(images, tf.float32))
+    return {"labels": most_likely(scores), "probabilities": tf.nn.softmax(scores)}
+
+
+def _from_bytes(logits, canvas, image_bytes):
+    images, fitted, _ = fit_all_to_canvas(image_bytes, canvas)
+    rows = tf.range(canvas[0])[None, :, None] < fitted[:, 0, None, None]
+    columns = tf.range(canvas[1])[None, None] < fitted[:, 1, None, None]
+    labels = tf.where(rows & columns, most_likely(logits(images)), tf.constant(VOID, tf.uint8))
+    return {"labels": labels, "sizes": fitted}
