@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 import recipes
-from recipes import adversarial, autoencoder, cycle_gan, gan, mask_rcnn, seq2seq, vae, wgan_gp
+from recipes import adversarial, autoencoder, cycle_gan, fcn, gan, mask_rcnn, seq2seq, vae, wgan_gp
 from zoo import runs
 from zoo.checks import check_replicas
 from zoo.runs.devices import check_cluster
@@ -84,8 +84,8 @@ def served(recipe, metrics, exports):
 
 
 def test_every_recipe_is_tested():
-    """Those of texts in test_runs_of_texts.py, of objects in test_runs_of_detection.py."""
-    assert {*RECIPES} == {*ADVERSARIES, autoencoder, cycle_gan, mask_rcnn, seq2seq, vae}
+    """Those of texts, objects and pixels in the other files test_runs_of_*.py."""
+    assert {*RECIPES} == {*ADVERSARIES, autoencoder, cycle_gan, fcn, mask_rcnn, seq2seq, vae}
 
 
 @pytest.mark.parametrize("recipe", ADVERSARIES)
@@ -416,5 +416,6 @@ def test_help_shows_every_option_with_its_default(capsys):
         text = capsys.readouterr().out
         for option in dataclasses.fields(recipe.Config):
             assert "--" + option.name.replace("_", "-") in text
-        data = {cycle_gan: "emoji", mask_rcnn: "scenes", seq2seq: "number_words/en-fr"}.get(recipe, "digits")
+        known = {cycle_gan: "emoji", fcn: "scenes", mask_rcnn: "scenes", seq2seq: "number_words/en-fr"}
+        data = known.get(recipe, "digits")
         assert f"default: {data}" in text

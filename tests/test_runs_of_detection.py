@@ -83,7 +83,7 @@ def test_batch_normalisation_is_trained_or_left_as_it_is(backbone):
 def test_learning_rate_rises_and_falls():
     """In a straight line to the highest at the second of 10 updates, then as (1 + cos) / 2 over the other eight."""
     config = mask_rcnn.Config(epochs=5, steps_per_epoch=2, learning_rate=0.1, warm_up_steps=2)
-    rate = mask_rcnn.optimizer(config)._learning_rate
+    rate = runs.cosine_optimizer(config)._learning_rate
     found = [float(rate(step)) for step in range(11)]
     falling = 0.05 * (1 + np.cos(np.pi * np.arange(9) / 8))
     np.testing.assert_allclose(found, [0, 0.05, *falling], atol=1e-7)

@@ -7,10 +7,10 @@ import numpy as np
 
 from zoo.data import progress
 from zoo.data.annotations import Useless, checked
-from zoo.data.canvas import Scene, fitted_size, put_image, put_mask
-from zoo.data.decode import rgb, shrink
+from zoo.data.canvas import Scene, fitted_size, put_mask
 from zoo.data.folder import first_five, inspect_all
 from zoo.data.instances import find, read, sizes_of, summary_of
+from zoo.data.reading import read_picture_on
 from zoo.data.splits import held_out
 
 _MULTIPLE = 32
@@ -84,7 +84,7 @@ class CocoPictures:
         for place, one in enumerate(objects):
             masks[place] = put_mask(coding.decode({"size": list(picture.size), "counts": one.counts}), canvas)
         return Scene(
-            _pixels(picture, canvas),
+            read_picture_on(canvas, picture.path, picture.size, picture.is_turned),
             (np.array([one.box for one in objects]).reshape(-1, 4) * scale).astype("float32"),
             np.array([one.label for one in objects], "int32"),
             np.array([one.is_crowd for one in objects], bool),
@@ -227,20 +227,6 @@ def _objects(file, annotations, pictures, sizes, categories, skip_damaged, dropp
         dropped["damaged annotation"] = len(damaged)
         progress.show(f"Damaged annotations in {file}: {first_five(damaged)}.", last=True)
     return objects
-
-
-def _pixels(picture, canvas):
-    """uint8 pixels (height, width, 3) of a picture on its canvas."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(picture.path) as image:
-            shrink(image, canvas)
-            if picture.is_turned:
-                ImageOps.exif_transpose(image, in_place=True)
-            return put_image(rgb(image), picture.size, canvas)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"The image {picture.path} could be read before and now cannot be: {error}.") from error
 
 
 def _counted(dropped):

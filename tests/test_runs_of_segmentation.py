@@ -1,0 +1,96 @@
+"""The recipe of labelled pixels through its command line, on composed scenes."""
+
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from recipes import fcn
+from tests.test_runs import assert_equal_to_the_bit, checkpoint, served, tags
+from zoo import runs
+
+TINY = ["--data", "scenes", "--image-size", "40", "--small-width", "4", "--judged-images", "8", "--batch-size", "2"]
+TINY += ["--steps-per-epoch", "2", "--epochs", "2", "--verbose", "silent"]
+# Every random change of the pictures.
+RANDOM = ["--flip", "True", "--enlarge", "1.5", "--reduce", "0.7"]
+FIGURES = {"pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou"}
+
+
+def run(folder, *options):
+    runs.main(fcn.Config, fcn.train, [*TINY, "--out", str(folder), *options])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of 4 steps without interruption, with every random change of the pictures and dropout, and its exports."""
+    folder = tmp_path_factory.mktemp("whole")
+    options = [*RANDOM, "--width", "4", "--stride", "32", "--evaluate-every", "1"]
+    run(folder / "run", *options, "--exports", str(folder / "exports"))
+    return folder
+
+
+def test_ends_in_pictures_and_a_served_model(finished):
+    metrics = json.loads((finished / "run" / "metrics.json").read_text())
+    assert metrics["steps"] == 4 and metrics["num_images"] == metrics["untrained"]["num_images"] == 8
+    assert all(0 <= metrics[name] <= 1 for name in FIGURES)
+    assert list(metrics["iou"]) == ["background", *"0123456789"]
+    card = served(fcn, metrics, finished / "exports")
+    assert card["figures"]["mean_iou"] == metrics["mean_iou"] and card["classes"] == ["background", *"0123456789"]
+    assert {path.stem for path in (finished / "run" / "figures").iterdir()} == {"losses", "segmentation"}
+    for number in (1, 2):
+        with Image.open(finished / "run" / "samples" / "segmentation" / f"epoch-000{number}.png") as image:
+            assert image.width > 512 and np.asarray(image).std() > 1
+    shown = tags(finished / "run" / "logs")
+    assert {"segmentation", "epoch_cross_entropy", *(f"epoch_{name}" for name in FIGURES)} <= shown
+
+
+def test_resumes_to_the_bit_in_the_middle_of_an_epoch(finished, tmp_path):
+    options = [*RANDOM, "--width", "4", "--stride", "32", "--evaluate-every", "9"]
+    run(tmp_path / "run", *options, "--max-minutes", "0.000001")
+    assert checkpoint(tmp_path / "run")["vars/0"] == 1
+    run(tmp_path / "run", *options)
+    assert_equal_to_the_bit(tmp_path / "run", finished / "run")
+
+
+def test_a_stage_begins_with_the_one_before(finished):
+    """FCN-16s has what FCN-32s learnt, and layers of its own as they begin."""
+    earlier = keras.models.load_model(finished / "run" / "model.keras")
+    config = fcn.Config(
+        small_width=4, width=4, stride=16, begin_with=finished / "run" / "model.keras", steps_per_epoch=1
+    )
+    model = fcn.build(config, ((40, 40, 3), earlier.num_classes * ("a",)))
+    for one, other in zip(model.backbone.weights, earlier.backbone.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for name in ("fc6", "fc7", "score_fr"):
+        np.testing.assert_array_equal(model.head.get_layer(name).kernel, earlier.head.get_layer(name).kernel)
+    assert not np.any(model.head.get_layer("score_c4").kernel)
+    assert np.any(model.head.get_layer("score_fr").kernel)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "vgg16"])
+def test_backbones_of_keras_cv_are_built(backbone):
+    config = fcn.Config(backbone=backbone, steps_per_epoch=1)
+    model = fcn.build(config, ((40, 48, 3), ("a", "b")))
+    assert model.segment(np.zeros((1, 40, 48, 3), "uint8")).shape == (1, 40, 48)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data", "missing"], "No set of pictures with labels is called 'missing'"),
+        (["--enlarge", "0.5"], "`--enlarge` must be 1 or more"),
+        (["--stride", "4"], "stride"),
+        (["--weights", "w.h5"], "`--weights` needs `--backbone vgg16`. Received: small"),
+        (["--weights", "w.h5", "--backbone", "vgg16"], "There is no file `w.h5`. Expected one for `--weights`"),
+        (["--begin-with", "w.keras"], "There is no file `w.keras`. Expected one for `--begin-with`"),
+        (["--class-weights", "1", "2"], "for each of 11 classes"),
+    ],
+)
+def test_mistakes_end_in_advice(options, message, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(tmp_path / "run", *options)
+    output = capsys.readouterr()
+    assert re.search(message, output.err.replace("\n", " ")) and "Traceback" not in output.err
