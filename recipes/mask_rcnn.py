@@ -64,7 +64,7 @@ class Config(runs.DetectionConfig):
     256 up to 512, and 32 to 512 above (paper)."""
     num_anchor_samples: int = 256
     """Anchors of an image to learn from (paper: 256)."""
-    num_box_samples: int = 128
+    num_box_samples: int = 64
     """Proposals of an image to learn from (paper: 512)."""
     num_training_proposals: int = 500
     """Proposals of an image to sample from (paper: 2000)."""

@@ -15,12 +15,13 @@ import pytest
         ("seq2seq_step", ["--batch-size", "0"], "--batch-size: expected a whole number of at least 1, received '0'"),
         ("mask_rcnn", ["--parts", "infer"], "--parts: invalid choice: 'infer'"),
         ("mask_rcnn", ["--sides", "300"], "--sides must be multiples of 32, .* Received: .300."),
+        ("fcn", ["--stride", "4"], "--stride: invalid choice: 4"),
         ("decoding", ["--length", "80"], "--length 80 is more than --max-length 64"),
         ("scale", ["--batch-size", "-1"], "--batch-size: expected a whole number of at least 1, received '-1'"),
         (
             "scale",
             ["--models", "NoSuch"],
-            "--models: expected names of gan, .*wgan_gp, .*ot_gan, .*vae, seq2seq, mask_rcnn. Received: NoSuch",
+            "--models: expected names of gan, .*wgan_gp, .*ot_gan, .*vae, seq2seq, mask_rcnn, fcn. Received: NoSuch",
         ),
     ],
 )

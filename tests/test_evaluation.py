@@ -266,6 +266,14 @@ def test_detections_are_listed_as_coco_lists_results():
     assert not masks.any()
 
 
+def test_classes_of_a_model_may_be_other_categories_than_those_of_the_data():
+    """As of weights for all ids of COCO, of which data have some; categories that they do not have are left out."""
+    evaluate = DetectionEvaluator(Rectangles(), category_ids=(3, 5, 90))
+    assert evaluate(Finder(label=1)) == ALL_FOUND | {"num_images": 3}
+    listed = DetectionEvaluator(Rectangles(), category_ids=(5, 3)).found(Finder(), [0])
+    assert [one["category_id"] for one in listed] == [5]
+
+
 def test_masks_pasted_a_few_at_a_time_are_the_same(monkeypatch):
     expected = DetectionEvaluator(Rectangles()).found(Finder(), [0, 1, 2])
     monkeypatch.setattr("zoo.evaluation.PASTED_PIXELS", 1)

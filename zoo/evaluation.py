@@ -253,17 +253,21 @@ class DetectionEvaluator:
         test: `zoo.data.DetectionSource`.
         max_images: Pictures of it to look at, drawn at random, always the same ones; None for all.
         batch_size: Pictures at a time.
+        category_ids: The id in the annotations of each class of the model; None for those of the data. Detections of
+            categories that the data do not have are left out.
 
     Raises:
         ValueError: If a number is out of range.
 
     Example:
         DetectionEvaluator(data.load_detection("scenes", split="test"))(model)["mask_ap"]
+        DetectionEvaluator(coco, category_ids=range(1, 91))  # for weights of torchvision, whose classes are all ids
     """
 
-    def __init__(self, test, max_images=DETECTED_IMAGES, batch_size=8):
+    def __init__(self, test, max_images=DETECTED_IMAGES, batch_size=8, *, category_ids=None):
         self.test, self.batch_size = test, batch_size
         self.rows = _judged_rows(test, max_images, batch_size)
+        self.category_ids = tuple(test.category_ids if category_ids is None else category_ids)
 
     def __call__(self, model):
         """Metrics of `model.detect`.
@@ -324,18 +328,21 @@ class DetectionEvaluator:
     def _listed(self, row, size, boxes, classes, scores, masks):
         there, (height, width) = classes >= 0, map(int, self.test.original_size(row))
         boxes, classes, scores, masks = (one[there] for one in (boxes, classes, scores, masks))
-        categories = self.test.category_ids
+        categories = np.array(self.category_ids)
         if len(classes) and classes.max() >= len(categories):
             raise ValueError(
                 f"The model must find classes of the data, 0 to {len(categories) - 1}. Received: class "
-                f"{classes.max()}. Build it with `num_classes={len(categories)}`."
+                f"{classes.max()}. Build it with `num_classes={len(categories)}`, or give `category_ids` of all of its "
+                "classes."
             )
+        known = np.isin(categories[classes], self.test.category_ids)
+        boxes, classes, scores, masks = (one[known] for one in (boxes, classes, scores, masks))
         boxes = boxes * np.array([width / size[1], height / size[0]] * 2, boxes.dtype)
         boxes = np.clip(boxes, 0, np.array([width, height] * 2, boxes.dtype))
         return [
             {
                 "image_id": self.test.image_id(row),
-                "category_id": categories[int(one)],
+                "category_id": int(categories[one]),
                 "score": float(score),
                 "bbox": [float(value) for value in (*box[:2], *(box[2:] - box[:2]))],
                 "segmentation": mask,

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.ot.oracles import draw
-from zoo.losses.sequence import sequence_transport, soft_embeddings, token_cross_entropy
+from zoo.losses.sequence import sequence_transport, soft_embeddings
 
 # Three pairs of sequences, of 5 and 3, of 1 and 6, and of 6 and 6 embeddings.
 SAID, MEANT = draw(3, 6, 4, seed=0), draw(3, 6, 4, seed=1)
@@ -21,28 +21,6 @@ def cosine(x, y):
     """1 - <x, y> / |x| |y|."""
     x, y = (one / np.linalg.norm(one, axis=-1, keepdims=True) for one in (x, y))
     return 1 - x @ np.swapaxes(y, -1, -2)
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
-def test_cross_entropy_is_its_formula(smoothing):
-    labels, logits = np.random.default_rng(0).integers(0, 7, (2, 5)), 3 * draw(2, 5, 7)
-    share = (1 - smoothing) * np.eye(7)[labels] + smoothing / 7
-    expected = -(share * np.log(softmax(logits))).sum(-1)
-    found = token_cross_entropy(labels, tf.constant(logits, tf.float32), smoothing)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    with tf.GradientTape() as tape:
-        given = tf.constant(logits)
-        tape.watch(given)
-        total = tf.reduce_sum(token_cross_entropy(labels, given, smoothing))
-    # In closed form: p - q.
-    np.testing.assert_allclose(tape.gradient(total, given), softmax(logits) - share, atol=1e-12)
-
-
-def test_smoothing_is_least_at_the_smoothed_label():
-    """Cross-entropy is at least the entropy of q, and that where p = q."""
-    share = np.array([0.025, 0.925, 0.025, 0.025])
-    found = token_cross_entropy([[1]], tf.constant(np.log(share)[None, None], tf.float32), 0.1)
-    np.testing.assert_allclose(found, [[-(share * np.log(share)).sum()]], rtol=1e-5)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])

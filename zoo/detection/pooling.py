@@ -57,12 +57,9 @@ def _align(features, levels, starts, steps, images, size, samples):
     def aligned(*given):
         def gradient(upstream):
             given_by_level = dict(zip(order, given, strict=True))
-            _, firsts, sizes = _flat(given_by_level, levels, images)
-            sides = tf.convert_to_tensor(upstream) / samples**2
-            of_samples = tf.repeat(tf.repeat(sides, samples, 1), samples, 2)
-            number, total = sum(tf.reduce_prod(tf.shape(one)[:3]) for one in given), 0.0
-            for where, shares in _shares(starts, steps, size * samples, firsts, sizes):
-                total += tf.math.unsorted_segment_sum(shares * of_samples, where, number)
+            flat, firsts, sizes = _flat(given_by_level, levels, images)
+            spread = _spread(starts, steps, size, samples, firsts, sizes, tf.shape(flat)[0])
+            total = tf.sparse.sparse_dense_matmul(spread, tf.reshape(upstream, (-1, upstream.shape[-1])))
             parts = tf.split(total, [tf.reduce_prod(tf.shape(one)[:3]) for one in given])
             return [tf.reshape(part, tf.shape(one)) for part, one in zip(parts, given, strict=True)]
 
@@ -73,6 +70,24 @@ def _align(features, levels, starts, steps, images, size, samples):
         return tf.gather(tf.concat(parts, 0), tf.math.invert_permutation(tf.concat(rows, 0))), gradient
 
     return aligned(*(features[level] for level in order))
+
+
+def _spread(starts, steps, size, samples, firsts, sizes, number):
+    """How much each place counts in each cell of regions, a sparse matrix (number, n size size); cells are in order.
+
+    Sparse, since gradients of samples, of which a cell has four and each lies between four places, would be 16 times as
+    many numbers as those of cells.
+    """
+    found = [(where, shares[..., 0]) for where, shares in _shares(starts, steps, size * samples, firsts, sizes)]
+    where, shares = (tf.stack(one) for one in zip(*found, strict=True))
+    line, count = tf.range(size * samples) // samples, tf.shape(starts)[0]
+    cells = (tf.range(count)[:, None, None] * size + line[:, None]) * size + line
+    pairs = tf.stack([where, tf.broadcast_to(cells, tf.shape(where))], -1)
+    return tf.SparseTensor(
+        tf.cast(tf.reshape(pairs, (-1, 2)), tf.int64),
+        tf.reshape(shares, (-1,)) / samples**2,
+        tf.cast(tf.stack([number, count * size**2]), tf.int64),
+    )
 
 
 def _crops(features, starts, steps, images, size, samples):

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from zoo.checks import VOID
+from zoo.losses.categorical import cross_entropy
 
 
 def pixel_cross_entropy(labels, logits):
@@ -20,7 +21,7 @@ def pixel_cross_entropy(labels, logits):
     """
     labels = tf.cast(labels, tf.int32)
     counts = labels != VOID
-    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.where(counts, labels, 0), tf.cast(logits, tf.float32))
+    nats = cross_entropy(tf.where(counts, labels, 0), tf.cast(logits, tf.float32))
     return tf.where(counts, nats, 0.0)
 
 

@@ -1,30 +1,8 @@
-"""Losses of sequences: likelihood, and optimal transport between what is said and what was meant."""
+"""Losses of sequences: optimal transport between what is said and what was meant, and what is right."""
 
 import tensorflow as tf
 
 from zoo import ot
-
-
-def token_cross_entropy(labels, logits, label_smoothing=0.0):
-    """-sum_k q_k log p_k per token, with q = (1 - e) onehot(label) + e / K (Szegedy et al. 2016, section 7).
-
-    Args:
-        labels: int (batch, n).
-        logits: (batch, n, K), float32.
-        label_smoothing: e, in [0, 1).
-
-    Returns:
-        float32 (batch, n), in nats.
-
-    Example:
-        >>> token_cross_entropy([[1]], [[[0.0, 0.0]]])  # [[0.693]], log 2
-    """
-    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    if not label_smoothing:
-        return nats
-    # -log p_k = log sum exp(logits) - logit_k, so the mean over k differs from the label's by these two.
-    right = tf.gather(logits, labels, axis=-1, batch_dims=2)
-    return nats + label_smoothing * (right - tf.reduce_mean(logits, -1))
 
 
 def is_most_likely(labels, logits):

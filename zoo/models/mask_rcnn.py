@@ -9,6 +9,7 @@ from zoo.detection.masks import crop_masks
 from zoo.detection.matching import match, sample
 from zoo.detection.pooling import pool_regions
 from zoo.detection.selection import BOX_WEIGHTS, best_boxes, propose
+from zoo.losses.categorical import cross_entropy
 from zoo.losses.detection import mask_loss, objectness_loss, smooth_l1
 from zoo.networks import detection as networks
 from zoo.random import uniform_of_keys
@@ -201,7 +202,7 @@ class MaskRCNN(DetectionModel):
         )
         classes, is_object = regions["classes"], (regions["classes"] >= 0) & (counts > 0)
         logits, deltas = tf.cast(logits, tf.float32), _float(deltas, (-1, self.num_classes, 4))
-        right = tf.nn.sparse_softmax_cross_entropy_with_logits(classes + 1, logits) * counts
+        right = cross_entropy(classes + 1, logits) * counts
         deltas = tf.gather(deltas, tf.maximum(classes, 0), batch_dims=1)
         wanted = _encoded(regions["boxes"], regions["proposals"], is_object, BOX_WEIGHTS)
         moved = smooth_l1(tf.where(is_object[:, None], deltas - wanted, 0.0))

@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from zoo import ot
 from zoo.checks import check_choice, check_kind, check_number, check_positive, check_whole
-from zoo.losses.sequence import is_most_likely, sequence_transport, soft_embeddings, token_cross_entropy
+from zoo.losses.categorical import cross_entropy
+from zoo.losses.sequence import is_most_likely, sequence_transport, soft_embeddings
 from zoo.networks.sequences import SequenceNetwork
 from zoo.schedules import WarmUpThenInverseRoot
 from zoo.training import TextModel, averaged, minimize, shifted, update_average
@@ -154,7 +155,7 @@ class Seq2Seq(TextModel):
             return tf.cast(logits, tf.float32)
 
         logits, counts = said_after(targets), targets != PAD
-        nats = token_cross_entropy(targets, logits, self.label_smoothing if training else 0.0)
+        nats = cross_entropy(targets, logits, self.label_smoothing if training else 0.0)
         nats = tf.reduce_sum(tf.where(counts, nats, 0.0), 1)
         terms = {"cross_entropy": nats * scale}
         right = counts & is_most_likely(targets, logits)
