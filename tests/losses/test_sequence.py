@@ -26,8 +26,15 @@ def cosine(x, y):
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_soft_embeddings_are_expected_embeddings(temperature):
     logits, embeddings = draw(2, 3, 7), draw(7, 4, seed=1)
-    found = soft_embeddings(tf.constant(logits), tf.constant(embeddings), temperature)
+    given, weights = [tf.constant(logits), tf.constant(embeddings)], draw(2, 3, 4, seed=2)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(given)
+        found = soft_embeddings(*given, temperature)
+        total = tf.reduce_sum(weights * found)
+        by_tensorflow = tf.reduce_sum(weights * (tf.nn.softmax(given[0] / temperature) @ given[1]))
     np.testing.assert_allclose(found, softmax(logits / temperature) @ embeddings, rtol=1e-10)
+    for one, other in zip(tape.gradient(total, given), tape.gradient(by_tensorflow, given), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
 def test_cold_soft_embeddings_are_those_of_the_most_likely():

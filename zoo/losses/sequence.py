@@ -1,6 +1,7 @@
 """Losses of sequences: optimal transport between what is said and what was meant, and what is right."""
 
 import tensorflow as tf
+from keras import ops
 
 from zoo import ot
 
@@ -26,7 +27,25 @@ def soft_embeddings(logits, embeddings, temperature=1.0):
     Returns:
         Tensor (batch, n, width).
     """
-    return tf.matmul(tf.nn.softmax(logits / temperature, -1), embeddings)
+
+    @tf.custom_gradient
+    def expected(logits, embeddings):
+        # As `cross_entropy` begins, so that both are computed once.
+        shares = tf.exp(logits - tf.reduce_max(logits, -1)[..., None])
+        total = tf.reduce_sum(shares, -1)[..., None]
+        # TensorFlow's own product of these shapes is one for each row of the batch, and several times as slow.
+        meant = ops.matmul(shares, embeddings) / total
+
+        def gradient(upstream):
+            # What the sum over all tokens costs, before it is multiplied by each share: fewer passes over all tokens.
+            upstream /= total
+            slope = ops.matmul(upstream, ops.transpose(embeddings))
+            slope = shares * (slope - tf.reduce_sum(upstream * meant, -1)[..., None])
+            return slope, tf.einsum("bnk,bnw->kw", shares, upstream)
+
+        return meant, gradient
+
+    return expected(logits if temperature == 1 else logits / temperature, embeddings)
 
 
 def sequence_transport(

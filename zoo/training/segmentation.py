@@ -187,8 +187,11 @@ def confusion_of(labels, logits):
     labels, said = tf.cast(labels, tf.int32), tf.argmax(logits, -1, output_type=tf.int32)
     places = tf.where(labels == VOID, size * size, labels * size + said)
     rows = places.shape[0] or tf.shape(places)[0]
-    counts = tf.math.bincount(tf.reshape(places, (rows, -1)), minlength=size**2 + 1, maxlength=size**2 + 1, axis=-1)
-    return tf.cast(tf.reshape(counts[:, :-1], (rows, size, size)), tf.float32)
+    # The kernel itself: `tf.math.bincount` looks at the values for how many counts there are, which XLA cannot.
+    counts = tf.raw_ops.DenseBincount(
+        input=tf.reshape(places, (rows, -1)), size=size**2 + 1, weights=tf.constant([], tf.float32)
+    )
+    return tf.reshape(counts[:, :-1], (rows, size, size))
 
 
 def images_and_labels(data):
