@@ -14,7 +14,7 @@ segment: one uint8 image to its label map, a NumPy array.
 train: one update on four images; SGD with momentum and weight decay.
 
 - zoo             `FCN.compile()` and `fit`, whose step also counts what is right; the others are divided by it.
-- zoo-jit         the same with `jit_compile=True`; only where --contestants names it: XLA compiles for minutes.
+- zoo-jit         the same with `jit_compile=True`; only with `--compiled`, since XLA compiles for minutes.
 - torch           the same in PyTorch; nothing is logged.
 
 memory: how far one image of 1000 x 1000 pixels raises the peak of the process's memory.
@@ -299,7 +299,7 @@ def run(part, processes, names, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
-    parser.add_argument("--contestants", nargs="+", choices=("zoo", "zoo-jit", "torch"), default=["zoo", "torch"])
+    parser.add_argument("--compiled", action="store_true", help="also train ours compiled by XLA")
     parser.add_argument("--stride", type=int, choices=(32, 16, 8), default=8, help="default: %(default)s")
     parser.add_argument("--rounds", type=positive, default=6, help="turns of each contestant (default: %(default)s)")
     parser.add_argument(
@@ -310,8 +310,8 @@ def main():
     options = parser.parse_args()
     present, results = installed(PACKAGES), []
     for part in options.parts:
-        wanted = {"zoo", *options.contestants} - (set() if part == "train" else {"zoo-jit"})
-        names = [name for name in ("zoo", "zoo-jit", "torch") if name in wanted and name.partition("-")[0] in present]
+        jit = ["zoo-jit"] if options.compiled and part == "train" else []
+        names = [name for name in ("zoo", *jit, "torch") if name.partition("-")[0] in present]
         settings = environment(options.threads)
         with Processes(make, names, options.threads, options.stride, environment=settings) as processes:
             results += run(part, processes, names, options)

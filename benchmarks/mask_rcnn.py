@@ -18,7 +18,7 @@ train: one update on two photos of 320 x 320 pixels with five objects each; batc
 the 5 stages of the backbone are trained, SGD with momentum and weight decay.
 
 - zoo             `MaskRCNN.compile()` and `fit`; the others are divided by it.
-- zoo-jit         the same with `jit_compile=True`.
+- zoo-jit         the same with `jit_compile=True`; only with `--compiled`, since XLA compiles for many minutes.
 - torch           torchvision's; nothing is logged.
 
 stages: what of `detect` takes how long, each stage on what the one before it made: backbone, feature pyramid, region
@@ -469,6 +469,7 @@ def main():
         "--seconds", type=float, default=4.0, help=f"of a turn, {FEWEST_STEPS} runs at least (default: %(default)s)"
     )
     parser.add_argument("--threads", type=positive, default=2, help="threads of each contestant (default: %(default)s)")
+    parser.add_argument("--compiled", action="store_true", help="also train ours compiled by XLA")
     add_json(parser)
     options = parser.parse_args()
     if any(side % STRIDE for side in options.sides):
@@ -478,6 +479,7 @@ def main():
     runs, results = {"detect": run_detect, "train": run_train, "stages": run_stages}, []
     for part in options.parts:
         names = [name for name in PARTS[part] if name.partition("-")[0] in present]
+        names = [name for name in names if options.compiled or name != "zoo-jit"]
         with Processes(make, names, options.threads, environment=environment(options.threads)) as processes:
             results += runs[part](processes, names, options)
     write_json(options, results)
