@@ -24,8 +24,7 @@ class SegmentationConfig(PicturesConfig):
     MAY_BE_ZERO: ClassVar = PicturesConfig.MAY_BE_ZERO
 
     data: str = "scenes"
-    """Images with a class for each pixel: scenes, camvid, or a folder of pictures and label files, as VOC, CamVid,
-    ADE20K or COCO panoptic lay them out."""
+    """Images with a class for each pixel: scenes, camvid, or a folder as VOC, CamVid, ADE20K or COCO panoptic are."""
     image_size: int | None = None
     """Height and width of the canvas that pictures are fitted into; None for that of the set."""
 
