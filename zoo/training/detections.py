@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
-from zoo.checks import check_positive, check_replicas
+from zoo.checks import check_positive
 from zoo.detection.masks import paste_masks
 from zoo.encoded import encode, fit_all_to_canvas
-from zoo.training.examples import first_batch
+from zoo.training.examples import check_pairs_of
 from zoo.training.model import TrainStepModel
 
 _NAMES = ("boxes", "classes", "crowds", "masks", "sizes")
@@ -206,30 +206,14 @@ def check_detections(given, num_classes, replicas):
     Raises:
         ValueError: If something is missing or does not fit.
     """
-    for name in ("batch_size", "epochs", "steps_per_epoch"):
-        if given.get(name) is not None:
-            check_positive(name, given[name])
-    for name in ("sample_weight", "class_weight"):
-        if given.get(name) is not None:
-            raise ValueError(f"Each object counts once, so `fit` takes no `{name}`. Leave it out.")
-    x, y = given.get("x"), given.get("y")
-    if hasattr(x, "batches"):
-        raise ValueError(
-            "`x` must be images, or a data set of batches (images, targets). Received: a set of `zoo.data`. "
-            "`source.batches(8)`, with `steps_per_epoch`, gives batches of both."
-        )
-    if y is not None:
-        x = (x, y)
-    first = first_batch(x)
-    if first is None:
-        return None
-    images, targets = images_and_targets(first)
-    images, targets = np.asarray(images), {name: np.asarray(targets[name]) for name in _NAMES}
-    check_images(images)
-    _check_targets(images, targets, num_classes)
-    is_array = first is x
-    check_replicas(min(len(images), given.get("batch_size") or 32) if is_array else len(images), replicas)
-    return images
+
+    def check(images, targets):
+        check_images(images)
+        _check_targets(images, {name: np.asarray(targets[name]) for name in _NAMES}, num_classes)
+
+    advice = "Each object counts once; leave it out."
+    refused = {"sample_weight": advice, "class_weight": advice}
+    return check_pairs_of(images_and_targets, "targets", given, refused, replicas, check)
 
 
 def _check_targets(images, targets, num_classes):

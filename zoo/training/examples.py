@@ -59,9 +59,7 @@ def check_fit(given, shape, replicas, examples_of=only_examples, *, smallest_bat
         ValueError: If an argument is not for a model of examples alone, a number is out of range, or the examples do
             not fit the networks.
     """
-    for name in ("batch_size", "epochs", "steps_per_epoch"):
-        if given.get(name) is not None:
-            check_positive(name, given[name])
+    check_numbers(given)
     for name, advice in NOT_FOR_EXAMPLES.items():
         value = given.get(name)
         if has_held_out_loss and name.startswith("validation"):
@@ -89,6 +87,57 @@ def check_fit(given, shape, replicas, examples_of=only_examples, *, smallest_bat
             f"Received: {rows}. Raise the batch size; hundreds are usual."
         )
     return examples
+
+
+def check_pairs_of(images_and, what, given, refused, replicas, check):
+    """Checks what `fit` is given where a model learns from images and something for each of them.
+
+    Args:
+        images_and: Function that finds images and the other in what `fit` is given or hands to a step.
+        what: What the other is called, such as "labels".
+        given: {name: value} of the arguments of `keras.Model.fit`.
+        refused: {argument: advice} of those that the model has no use for.
+        replicas: Number of replicas over which a batch is split.
+        check: Function of images, an array, and the other, which raises ValueError if they do not fit.
+
+    Returns:
+        The images that were looked at, an array; None where a look would use up what `x` yields.
+
+    Raises:
+        ValueError: If an argument is refused or out of range, or something is missing or does not fit.
+    """
+    check_numbers(given)
+    for name, advice in refused.items():
+        if given.get(name) is not None:
+            raise ValueError(f"`fit` of this model takes no `{name}`. {advice}")
+    x, y = given.get("x"), given.get("y")
+    if hasattr(x, "batches"):
+        raise ValueError(
+            f"`x` must be images, or a data set of batches (images, {what}). Received: a set of `zoo.data`. "
+            "`source.batches(8)`, with `steps_per_epoch`, gives batches of both."
+        )
+    if y is not None:
+        x = (x, y)
+    first = first_batch(x)
+    if first is None:
+        return None
+    images, other = images_and(first)
+    images = np.asarray(images)
+    check(images, other)
+    rows = min(len(images), given.get("batch_size") or 32) if first is x else len(images)
+    check_replicas(rows, replicas)
+    return images
+
+
+def check_numbers(given):
+    """Checks the numbers among the arguments of `fit`, {name: value}.
+
+    Raises:
+        ValueError: If one is no whole number of 1 or more.
+    """
+    for name in ("batch_size", "epochs", "steps_per_epoch"):
+        if given.get(name) is not None:
+            check_positive(name, given[name])
 
 
 def first_batch(x):

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo.checks import VOID, check_positive, check_replicas
+from zoo.checks import VOID, check_positive
 from zoo.encoded import encode, fit_all_to_canvas
 from zoo.training.detections import check_images
-from zoo.training.examples import first_batch
+from zoo.training.examples import check_pairs_of
 from zoo.training.model import TrainStepModel
 
 # Scores that differ by less may change places where they are computed in another order.
@@ -226,32 +226,16 @@ def check_segmentation(given, num_classes, replicas):
     Raises:
         ValueError: If something is missing or does not fit.
     """
-    for name in ("batch_size", "epochs", "steps_per_epoch"):
-        if given.get(name) is not None:
-            check_positive(name, given[name])
-    for name, advice in (
-        ("sample_weight", f"Give pixels that do not count the label {VOID}."),
-        ("class_weight", "Build the model with `class_weights`."),
-    ):
-        if given.get(name) is not None:
-            raise ValueError(f"`fit` of this model takes no `{name}`. {advice}")
-    x, y = given.get("x"), given.get("y")
-    if hasattr(x, "batches"):
-        raise ValueError(
-            "`x` must be images, or a data set of batches (images, labels). Received: a set of `zoo.data`. "
-            "`source.batches(8)`, with `steps_per_epoch`, gives batches of both."
-        )
-    if y is not None:
-        x = (x, y)
-    first = first_batch(x)
-    if first is None:
-        return None
-    images, labels = map(np.asarray, images_and_labels(first))
-    check_images(images)
-    check_labels(images, labels, num_classes)
-    is_array = first is x
-    check_replicas(min(len(images), given.get("batch_size") or 32) if is_array else len(images), replicas)
-    return images
+
+    def check(images, labels):
+        check_images(images)
+        check_labels(images, np.asarray(labels), num_classes)
+
+    refused = {
+        "sample_weight": f"Give pixels that do not count the label {VOID}.",
+        "class_weight": "Build the model with `class_weights`.",
+    }
+    return check_pairs_of(images_and_labels, "labels", given, refused, replicas, check)
 
 
 def check_labels(images, labels, num_classes):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from zoo.checks import check_positive, check_replicas
-from zoo.training.examples import first_batch
+from zoo.checks import check_replicas
+from zoo.training.examples import check_numbers, first_batch
 from zoo.training.pairs import only_pairs
 
 _TEXTS = "The {} must be ids of tokens. Received: texts. `model.encode(sources, targets)` makes ids."
@@ -23,9 +23,7 @@ def check_sequences(given, sizes, replicas):
     Raises:
         ValueError: If there are texts instead of ids, one side alone, or ids that the networks do not know.
     """
-    for name in ("batch_size", "epochs", "steps_per_epoch"):
-        if given.get(name) is not None:
-            check_positive(name, given[name])
+    check_numbers(given)
     for name in ("sample_weight", "class_weight"):
         if given.get(name) is not None:
             raise ValueError(f"Each token counts once, so `fit` takes no `{name}`. Leave it out.")
