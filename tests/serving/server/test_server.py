@@ -140,7 +140,7 @@ def test_policies_labels_and_reload(versions, tmp_path):
 
 def test_time_limit_and_graceful_stop(versions, tmp_path):
     copy(versions, tmp_path, 1)
-    with Server(tmp_path, rest_api_timeout_in_ms=1200) as server, Client(server.grpc) as client:
+    with Server(tmp_path, rest_api_timeout_in_ms=3000) as server, Client(server.grpc) as client:
 
         def seconds(steps):
             started = time.perf_counter()
@@ -151,7 +151,7 @@ def test_time_limit_and_graceful_stop(versions, tmp_path):
         with pytest.raises(RequestError, match="DEADLINE_EXCEEDED"):
             seconds(20 * steps)
         body = {"signature_name": "slow", "inputs": [20 * steps]}
-        assert server.predict(body) == (504, {"error": "The request took longer than 1200 ms"})
+        assert server.predict(body) == (504, {"error": "The request took longer than 3000 ms"})
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             asked = pool.submit(seconds, steps)
             asked_rest = pool.submit(server.predict, {**body, "inputs": [steps]})
