@@ -39,8 +39,7 @@ def draw_detections(image, boxes, classes, scores=None, masks=None, names=None, 
     image, boxes, classes = np.asarray(image), np.asarray(boxes, "float64"), np.asarray(classes)
     scores, masks = (None if one is None else np.asarray(one) for one in (scores, masks))
     _check(image, boxes, classes, scores, masks)
-    scale = max(1, round(_LEGIBLE / max(image.shape[:2])))
-    pixels = np.clip(np.rint(image), 0, 255).astype("uint8").repeat(scale, 0).repeat(scale, 1)
+    pixels, scale = enlarged(image)
     shown = np.flatnonzero((classes >= 0) & (True if scores is None else scores >= threshold))
     if scores is not None:
         shown = shown[np.argsort(scores[shown], kind="stable")]
@@ -60,7 +59,7 @@ def draw_detections(image, boxes, classes, scores=None, masks=None, names=None, 
         )
     # Names over all boxes, so that none is crossed out.
     for one in shown:
-        text = _name(classes[one], names) + ("" if scores is None else f": {scores[one]:.2f}")
+        text = name_of(classes[one], names) + ("" if scores is None else f": {scores[one]:.2f}")
         _write(pen, font, text, scale * boxes[one], colour_of(classes[one]))
     return np.asarray(picture)
 
@@ -109,6 +108,18 @@ def colour_of(number):
     return tuple(round(255 * one) for one in colorsys.hsv_to_rgb(hue, 0.9, value))
 
 
+def enlarged(image):
+    """An image (height, width, 3) in [0, 255] as uint8, each pixel repeated until it is legible; and how often."""
+    scale = max(1, round(_LEGIBLE / max(image.shape[:2])))
+    return np.clip(np.rint(image), 0, 255).astype("uint8").repeat(scale, 0).repeat(scale, 1), scale
+
+
+def check_image(image):
+    """Raises ValueError unless an array is an RGB image."""
+    if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+        raise ValueError(f"An image must be RGB, (height, width, 3). Received: shape {image.shape}.")
+
+
 def _lay(pixels, mask, box, colour):
     """Blends a mask (M, K) that fills a box over pixels, in place, and draws its outline."""
     (x1, y1, x2, y2), (height, width) = box, pixels.shape[:2]
@@ -145,13 +156,13 @@ def _write(pen, font, text, box, colour):
     pen.text((left + 2 - x1, top + 2 - y1), text, ink, font)
 
 
-def _name(number, names):
+def name_of(number, names):
+    """What a class is called: its name, or its number where it has none."""
     return str(names[number]) if names is not None and number < len(names) else str(number)
 
 
 def _check(image, boxes, classes, scores, masks):
-    if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
-        raise ValueError(f"An image must be RGB, (height, width, 3). Received: shape {image.shape}.")
+    check_image(image)
     number = len(classes)
     shapes = {"boxes": boxes.shape == (number, 4), "scores": scores is None or scores.shape == (number,)}
     shapes["masks"] = masks is None or (masks.ndim == 3 and len(masks) == number)

@@ -6,9 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from zoo.checks import VOID
-from zoo.pictures_of_detections import colour_of
+from zoo.pictures_of_detections import check_image, colour_of, enlarged, name_of
 
-_LEGIBLE = 256  # pixels of the longer side of a picture, at least
 _OPACITY = 0.45
 _GAP = 4  # pixels between two pictures
 _PLAIN = "background"  # the name of a class that is left as it is, or all else would be seen through its colour
@@ -93,12 +92,12 @@ def names_in(labels, names=None):
     Returns:
         List of text, in the order of the classes.
     """
-    return [_name(one, names) for one in np.unique(labels).tolist() if one != VOID]
+    return [name_of(one, names) for one in np.unique(labels).tolist() if one != VOID]
 
 
 def _drawn(labels, names):
     """The classes that have a colour."""
-    return [one for one in np.unique(labels).tolist() if one != VOID and _name(one, names) != _PLAIN]
+    return [one for one in np.unique(labels).tolist() if one != VOID and name_of(one, names) != _PLAIN]
 
 
 def _fitted(labels, size, shape):
@@ -115,8 +114,7 @@ def _fitted(labels, size, shape):
 
 def _overlay(image, labels, names):
     _check(image, labels)
-    scale = max(1, round(_LEGIBLE / max(image.shape[:2])))
-    pixels = np.clip(np.rint(image), 0, 255).astype("uint8").repeat(scale, 0).repeat(scale, 1)
+    pixels, scale = enlarged(image)
     labels = labels.repeat(scale, 0).repeat(scale, 1)
     colours, is_drawn = np.zeros((VOID + 1, 3), "uint8"), np.zeros(VOID + 1, bool)
     # What each value of a channel becomes under each class: large photos would take much memory as floats.
@@ -148,7 +146,7 @@ def _legend(classes, names, width, side):
     font = ImageFont.load_default(size)
     places, left, top, line = [], _GAP, _GAP, size + 2 * _GAP
     for one in classes:
-        wide = size + _GAP + math.ceil(font.getlength(_name(one, names)))
+        wide = size + _GAP + math.ceil(font.getlength(name_of(one, names)))
         if left > _GAP and left + wide + _GAP > width:
             left, top = _GAP, top + line
         places.append((left, top))
@@ -157,17 +155,12 @@ def _legend(classes, names, width, side):
     pen = ImageDraw.Draw(strip)
     for one, (left, top) in zip(classes, places, strict=True):
         pen.rectangle((left, top, left + size - 1, top + size - 1), fill=colour_of(one))
-        pen.text((left + size + _GAP, top + size // 2), _name(one, names), "black", font, anchor="lm")
+        pen.text((left + size + _GAP, top + size // 2), name_of(one, names), "black", font, anchor="lm")
     return np.asarray(strip)
 
 
-def _name(number, names):
-    return str(names[number]) if names is not None and number < len(names) else str(number)
-
-
 def _check(image, labels):
-    if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
-        raise ValueError(f"An image must be RGB, (height, width, 3). Received: shape {image.shape}.")
+    check_image(image)
     if labels.shape != image.shape[:2]:
         raise ValueError(
             f"Labels must be of the pixels of the image, {image.shape[:2]}. Received: shape {labels.shape}."

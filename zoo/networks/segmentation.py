@@ -12,7 +12,7 @@ from zoo.networks.detection import pyramid_levels
 from zoo.networks.dropout import KeyedDropout
 
 STRIDES = (32, 16, 8)
-# What the means below are, in [0, 255], of the images that the first networks called VGG were trained on.
+# Means of red, green and blue, in [0, 255], of the images that VGG was trained on.
 _VGG_MEAN = (123.68, 116.779, 103.939)
 _CONVOLUTIONS = tuple(f"block{block}_conv{layer}" for block in range(1, 6) for layer in range(1, 3 + (block > 2)))
 
