@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.checks import check_choice
+from zoo.data.names import unknown
 from zoo.data.splits import SPLITS, held_out
 from zoo.data.text import TextPairs
 
@@ -205,10 +206,7 @@ def _existing_file(name):
         is_path = isinstance(name, os.PathLike) or name.startswith((".", "~")) or path.suffix in (".tsv", ".txt", ".gz")
         if is_path or (os.sep in name and name.partition("/")[0] not in ("multi30k", "tatoeba", "tfds")):
             raise FileNotFoundError(f"The file {name} does not exist. {_WAYS} Check the path.")
-    closest = difflib.get_close_matches(str(name).lower(), NAMES, n=1, cutoff=0.5)
-    raise ValueError(
-        f"No set of texts is called {name!r}. " + (f"Did you mean {closest[0]!r}? " if closest else "") + _WAYS
-    )
+    raise unknown(name, NAMES, "set of texts", _WAYS)
 
 
 def _stem(path):

@@ -1,6 +1,5 @@
 """From a name, or a path to a folder in COCO's format, to pictures with objects."""
 
-import difflib
 import os
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from zoo.checks import check_choice
 from zoo.data import coco
 from zoo.data.checks import height_and_width
 from zoo.data.detection import DetectionSource
+from zoo.data.names import folder_of
 from zoo.data.scenes import IMAGE_SIZE, Scenes
 from zoo.data.splits import SPLITS
 
@@ -99,18 +99,4 @@ def _folder_of(name, data_dir):
                 f"The pictures of {name!r} were not found: {path} is not a folder. {advice} Always there: scenes."
             )
         return path
-    if isinstance(name, os.PathLike) or (isinstance(name, str) and name):
-        path = Path(name).expanduser()
-        if path.is_dir():
-            return path
-        if path.exists():
-            raise NotADirectoryError(f"{name} is a file. Expected a folder of pictures and annotations. {_WAYS}")
-        if isinstance(name, os.PathLike) or name.startswith((".", "~")) or os.sep in name:
-            raise FileNotFoundError(f"The folder {name} does not exist. {_WAYS} Check the path.")
-    known = ["scenes", *SETS]
-    closest = difflib.get_close_matches(str(name).lower().replace("-", "_"), known, n=1, cutoff=0.5)
-    raise ValueError(
-        f"No set of pictures with objects is called {name!r}. "
-        + (f"Did you mean {closest[0]!r}? " if closest else "")
-        + _WAYS
-    )
+    return folder_of(name, ["scenes", *SETS], "set of pictures with objects", "of pictures and annotations", _WAYS)

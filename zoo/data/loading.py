@@ -1,12 +1,9 @@
 """From a name, or a path to a folder of images or records, to a `Source`."""
 
-import difflib
-import os
-from pathlib import Path
-
 from zoo.checks import check_choice
 from zoo.data import folder, images, points, records
 from zoo.data.checks import check_channels, height_and_width
+from zoo.data.names import existing, unknown
 from zoo.data.source import Source
 from zoo.data.splits import SPLITS, split_of
 
@@ -156,19 +153,9 @@ def _digits(split):
 
 
 def _known_folder(name):
-    if isinstance(name, os.PathLike) or (isinstance(name, str) and name):
-        path = Path(name).expanduser()
-        if path.exists():
-            return path
-        if isinstance(name, os.PathLike) or name.startswith((".", "~")) or os.sep in name:
-            raise FileNotFoundError(
-                f"The folder {name} does not exist. Expected a folder of images or records, or the name of a set: "
-                f"{', '.join(names())}, {_WITHIN}. Check the path."
-            )
-    known = [*names(), *images.EMOJI]
-    closest = difflib.get_close_matches(str(name).lower().replace("-", "_"), known, n=1, cutoff=0.5)
-    raise ValueError(
-        f"No data set is called {name!r}. "
-        + (f"Did you mean {closest[0]!r}? " if closest else "")
-        + f"The sets are: {', '.join(names())}, {_WITHIN}. A path to a folder of images or records also works."
-    )
+    """The folder that is meant, else an error that lists what there is."""
+    ways = f"The sets are: {', '.join(names())}, {_WITHIN}. A path to a folder of images or records also works."
+    path = existing(name, ways)
+    if path is None:
+        raise unknown(name, [*names(), *images.EMOJI], "data set", ways)
+    return path

@@ -1,9 +1,6 @@
 """Two sets of images without correspondence, for unpaired image-to-image translation."""
 
-import difflib
-import os
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +8,7 @@ from zoo.checks import check_choice, check_kind, check_whole
 from zoo.data import folder
 from zoo.data.checks import check_channels, check_images, height_and_width
 from zoo.data.loading import load
+from zoo.data.names import folder_of
 from zoo.data.source import Source
 from zoo.data.splits import SPLITS
 
@@ -265,13 +263,4 @@ def _known_folder(name):
         f'The pairs are: {", ".join(PAIRS)}. Two names or paths, such as ("cifar10/horse", "cifar10/deer"), or a '
         "path to a folder with trainA and trainB also work."
     )
-    if isinstance(name, os.PathLike) or (isinstance(name, str) and name):
-        path = Path(name).expanduser()
-        if path.is_dir():
-            return path
-        if path.exists():
-            raise NotADirectoryError(f"{name} is a file. Expected a folder with trainA and trainB. {ways}")
-        if isinstance(name, os.PathLike) or name.startswith((".", "~")) or os.sep in name:
-            raise FileNotFoundError(f"The folder {name} does not exist. {ways} Check the path.")
-    closest = difflib.get_close_matches(str(name).lower().replace("-", "_"), PAIRS, n=1, cutoff=0.5)
-    raise ValueError(f"No pair is called {name!r}. " + (f"Did you mean {closest[0]!r}? " if closest else "") + ways)
+    return folder_of(name, PAIRS, "pair", "with trainA and trainB", ways)

@@ -1,6 +1,5 @@
 """From a name, or a path to a folder of pictures and labels, to pictures with a class for each pixel."""
 
-import difflib
 import os
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from zoo.data import label_folders, panoptic
 from zoo.data.checks import height_and_width
 from zoo.data.detection import label_maps
 from zoo.data.label_files import Labelled
+from zoo.data.names import folder_of
 from zoo.data.scenes import IMAGE_SIZE, Scenes
 from zoo.data.segmentation import SegmentationSource
 from zoo.data.splits import SPLITS
@@ -128,18 +128,4 @@ def _folder_of(name, data_dir):
                 f"valannot in {SETS[name]}, of pictures and of PNG files of labels 0 to 11. Always there: scenes."
             )
         return path
-    if isinstance(name, os.PathLike) or (isinstance(name, str) and name):
-        path = Path(name).expanduser()
-        if path.is_dir():
-            return path
-        if path.exists():
-            raise NotADirectoryError(f"{name} is a file. Expected a folder of pictures and labels. {_WAYS}")
-        if isinstance(name, os.PathLike) or name.startswith((".", "~")) or os.sep in name:
-            raise FileNotFoundError(f"The folder {name} does not exist. {_WAYS} Check the path.")
-    known = ["scenes", *SETS]
-    closest = difflib.get_close_matches(str(name).lower().replace("-", "_"), known, n=1, cutoff=0.5)
-    raise ValueError(
-        f"No set of pictures with labels is called {name!r}. "
-        + (f"Did you mean {closest[0]!r}? " if closest else "")
-        + _WAYS
-    )
+    return folder_of(name, ["scenes", *SETS], "set of pictures with labels", "of pictures and labels", _WAYS)

@@ -86,10 +86,9 @@ class FCN(SegmentationModel):
         images, labels = data
         batch = self.open_batch(images)
         inputs = (images, labels, batch.keys("dropout"), self.scale(batch, labels))
-        kept = ("nats", "weights", "counts")
-        return self.note(
-            batch, self.track, minimize(self.objective, inputs, self.moved, self.optimizer, batch, keep=kept)
-        )
+        moved, kept = (self.backbone, self.head), ("nats", "weights", "counts")
+        found = minimize(self.objective, inputs, moved, self.optimizer, batch, keep=kept)
+        return self.note(batch, self.track, found)
 
     def test_step(self, data):
         """The loss and what is right, without dropout."""
@@ -126,11 +125,6 @@ class FCN(SegmentationModel):
     def call(self, images, training=False):
         """`logits` of images."""
         return self.logits(images)
-
-    @property
-    def moved(self):
-        """The networks that a step moves."""
-        return tuple(getattr(self, name) for name in self.optimizer_networks["optimizer"])
 
     def scale(self, batch, labels):
         """Rows over weights of pixels of the whole batch, for each row, (rows,); 0 where no pixel counts."""

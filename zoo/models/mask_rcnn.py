@@ -141,7 +141,7 @@ class MaskRCNN(DetectionModel):
         images, targets = data
         batch = self.open_batch(images)
         inputs = (images, *(targets[name] for name in _TARGETS), batch.keys("samples"))
-        moved = tuple(getattr(self, name) for name in self.optimizer_networks["optimizer"])
+        moved = tuple(self.networks_of("optimizer").values())
         return self.track(batch, **minimize(self.objective, inputs, moved, self.optimizer, batch))
 
     def test_step(self, data):

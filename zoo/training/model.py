@@ -77,6 +77,12 @@ class TrainStepModel(keras.Model):
         """The optimizers, in the order of `optimizer_networks`."""
         return [getattr(self, name) for name in self.optimizer_networks]
 
+    def networks_of(self, optimizer):
+        """{attribute: network} that the optimizer of a name moves."""
+        attributes = self.optimizer_networks[optimizer]
+        attributes = (attributes,) if isinstance(attributes, str) else attributes
+        return {attribute: getattr(self, attribute) for attribute in attributes}
+
     def open_batch(self, examples):
         """The `GlobalBatch` that `examples`, (rows, ...), are this replica's part of."""
         return GlobalBatch(
@@ -175,15 +181,14 @@ class TrainStepModel(keras.Model):
             steps_per_execution=steps_per_execution,
             jit_compile=jit_compile,
         )
-        for name, attributes in self.optimizer_networks.items():
-            attributes = (attributes,) if isinstance(attributes, str) else attributes
-            networks = tuple(getattr(self, attribute) for attribute in attributes)
+        for name in self.optimizer_networks:
+            networks = self.networks_of(name)
             if self.distribute_strategy.num_replicas_in_sync > 1 and (
                 self.jit_compile or gradient_accumulation_steps > 1
             ):
-                for attribute, network in zip(attributes, networks, strict=True):
+                for attribute, network in networks.items():
                     check_not_synchronised(attribute, network)
-            setattr(self, name, ready(name, optimizers[name], networks))
+            setattr(self, name, ready(name, optimizers[name], tuple(networks.values())))
 
     def make_train_function(self, force=False):
         """The function that `fit` calls, made once for each `compile`."""
