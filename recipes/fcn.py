@@ -1,9 +1,11 @@
 r"""Fully convolutional network (FCN): the class of each pixel of an image.
 
 python -m recipes.fcn --exports exports
-python -m recipes.fcn --data camvid --stride 32 --out runs/fcn32s
-python -m recipes.fcn --data camvid --stride 16 --out runs/fcn16s --begin-with runs/fcn32s/model.keras
-python -m recipes.fcn --data camvid --stride 8 --out runs/fcn8s --begin-with runs/fcn16s/model.keras
+python -m recipes.fcn --data camvid --enlarge 1.5 --stride 32 --epochs 40 --out runs/fcn32s
+python -m recipes.fcn --data camvid --enlarge 1.5 --stride 16 --epochs 15 --out runs/fcn16s \
+    --begin-with runs/fcn32s/model.keras
+python -m recipes.fcn --data camvid --enlarge 1.5 --stride 8 --epochs 15 --out runs/fcn8s \
+    --begin-with runs/fcn16s/model.keras
 python -m recipes.fcn --data path/to/VOC2012 --backbone vgg16 --width 4096 --stride 32 --optimizer sgd \
     --learning-rate 1e-4 --weights vgg16_weights_tf_dim_ordering_tf_kernels.h5
 
@@ -11,7 +13,11 @@ The first learns digits on photos, composed here; no file is needed. The next th
 which begins with the weights of the one before. The last is the network of the paper on VOC, from the weights of a
 classifier. Afterwards `zoo predict exports/fcn --signature from_bytes --files photo.jpg --png found.png` paints the
 classes over a photo. The paper reports a mean IU of 59.4, 62.4 and 62.7 for the three strides on a part of VOC 2011's
-validation set.
+validation set. On CamVid, at 240 x 180 pixels and from scratch, the small backbone reaches 46.9, 50.3 and 52.5 (seed 1:
+47.7, 50.9, 53.0), in 49 minutes on one core.
+
+FCN-8s scores cells of 8 pixels, which are wider than the strokes of the smallest digits on scenes of the usual 128
+pixels; with `--image-size 256` or more they are narrower.
 """
 
 from dataclasses import dataclass
