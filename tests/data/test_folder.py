@@ -244,7 +244,7 @@ def test_folders_that_cannot_be_used(tmp_path, monkeypatch):
         data.load(tmp_path / "missing")
     with pytest.raises(FileNotFoundError, match="missing does not exist"):
         data.load(f"{tmp_path}/missing")
-    with pytest.raises(FileNotFoundError, match="folder ./nowhere does .* cifar10, digits, .* folder of images or records"):
+    with pytest.raises(FileNotFoundError, match="folder ./nowhere does .* cifar10, digits, .* images or records"):
         data.load("./nowhere")
     (tmp_path / "file.txt").write_text("text")
     with pytest.raises(NotADirectoryError, match="file.txt is a file"):
