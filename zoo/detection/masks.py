@@ -3,20 +3,22 @@
 import tensorflow as tf
 
 
-def crop_masks(masks, boxes, size):
+def crop_masks(masks, boxes, size, aligned=True):
     """What of each mask lies in a box, as shares (RoIAlign of the mask with as many samples as a cell has pixels).
 
     Args:
         masks: (n, height, width), 0 or 1.
         boxes: float32 (n, 4).
         size: Cells M of a side of the result.
+        aligned: Whether a pixel's centre is half a pixel from its corner, as in boxes and in `paste_masks`. Torchvision
+            learns without, which moves masks by half a pixel; of small objects that is much.
 
     Returns:
         float32 (n, M, M) in [0, 1].
     """
     height, width = (masks.shape[axis] or tf.shape(masks)[axis] for axis in (1, 2))
-    down = _sampling(boxes[:, 1], boxes[:, 3], size, height)
-    across = _sampling(boxes[:, 0], boxes[:, 2], size, width)
+    down = _sampling(boxes[:, 1], boxes[:, 3], size, height, aligned)
+    across = _sampling(boxes[:, 0], boxes[:, 2], size, width, aligned)
     rows = tf.einsum("nhw,nmw->nhm", tf.cast(masks, tf.float32), across)
     return tf.einsum("nkh,nhm->nkm", down, rows)
 
@@ -41,10 +43,11 @@ def paste_masks(masks, boxes, height, width, whole_pixels=False):
     return tf.einsum("nhk,nwk->nhw", tf.einsum("nhm,nmk->nhk", down, masks), across)
 
 
-def _sampling(start, end, size, pixels):
+def _sampling(start, end, size, pixels, aligned):
     """(n, size, pixels): the mean over the samples of a cell of how much each pixel counts in a sample."""
     most = -(-pixels // size)
-    side = tf.maximum(end - start, 1.0)
+    side = end - start if aligned else tf.maximum(end - start, 1.0)
+    start = start - 0.5 if aligned else start
     number = tf.maximum(tf.math.ceil(side / size), 1.0)
     sample = tf.range(tf.cast(most, tf.float32))
     within = (sample + 0.5) / number[:, None]
