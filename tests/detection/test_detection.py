@@ -190,6 +190,19 @@ def test_masks_come_back_from_their_boxes():
     np.testing.assert_array_equal(full[0], expected)
 
 
+def test_small_masks_come_back_to_the_pixel():
+    """Whatever lies in a box of up to half as many pixels as there are cells."""
+    rng = np.random.default_rng(0)
+    sides = np.arange(2, 15)
+    starts = rng.integers(0, 32 - sides, (2, len(sides)))
+    boxes = np.stack([*starts, *starts + sides], 1).astype("float32")
+    masks = np.zeros((len(sides), 32, 32), "uint8")
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.astype(int), strict=True):
+        mask[y1:y2, x1:x2] = rng.integers(0, 2, (y2 - y1, x2 - x1))
+    pasted = paste_masks(crop_masks(masks, boxes, 28), boxes, 32, 32).numpy() > 0.5
+    np.testing.assert_array_equal(pasted, masks == 1)
+
+
 def test_proposals_of_all_levels_come_likeliest_first():
     logits = [np.array([[1.0, 5.0, 2.0, 0.0]], "float32"), np.array([[3.0]], "float32")]
     base = [np.array([[0, 0, 8, 8], [20, 20, 28, 28], [20, 20, 28, 27], [40, 0, 48, 8]], "float32")]
