@@ -229,9 +229,9 @@ def test_a_file_that_breaks_after_loading_is_named(tmp_path):
 
 
 def test_progress_is_shown_where_there_are_many_files(tmp_path, monkeypatch, capsys):
-    from zoo.data import folder
+    from zoo.data import progress
 
-    monkeypatch.setattr(folder, "_MANY", 2)
+    monkeypatch.setattr(progress, "_FILES", 2)
     for index in range(5):
         picture(tmp_path / f"{index}.png")
     data.load(tmp_path)

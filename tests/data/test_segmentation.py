@@ -13,7 +13,7 @@ from PIL import Image
 
 from zoo import data
 from zoo.checks import VOID
-from zoo.data import label_files
+from zoo.data import progress
 from zoo.data.augment import keys_of
 from zoo.data.detection import flip_and_scale, label_maps
 from zoo.data.splits import held_out
@@ -523,7 +523,7 @@ def test_sets_and_folders_that_are_not_there(tmp_path, monkeypatch):
 
 
 def test_progress_is_shown_where_files_are_many(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(label_files, "_MANY", 2)
+    monkeypatch.setattr(progress, "_FILES", 2)
     camvid(tmp_path, (3, 2))
     (tmp_path / "classes.txt").write_text("a\nb\nc\nd\n")
     data.load_segmentation(tmp_path, split="test")

@@ -2,7 +2,6 @@
 
 import functools
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +13,6 @@ from zoo.data.source import Source
 from zoo.data.splits import SPLITS, held_out
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
-_MANY = 2000
 
 
 class Pictures:
@@ -153,15 +151,7 @@ def inspect_all(folder, paths):
             return Found(None, error=str(error))
         return _inspect(path, status.st_size, status.st_mtime_ns)
 
-    many = len(paths) >= _MANY
-    found = []
-    with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 2)) as pool:
-        for picture in pool.map(inspect, paths):
-            found.append(picture)
-            if many and (len(found) % _MANY == 0 or len(found) == len(paths)):
-                line = f"Checked {len(found)} of {len(paths)} images in {folder}"
-                progress.show(line, last=len(found) == len(paths))
-    return dict(zip(paths, found, strict=True))
+    return progress.check_files(inspect, paths, f"images in {folder}")
 
 
 def _refuse_or_report(folder, damaged, size, skip):

@@ -1,8 +1,6 @@
 """Pictures with a label for each pixel in files of their own: checking pairs of files, and reading them."""
 
 import functools
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +12,6 @@ from zoo.data.canvas import fitted_size
 from zoo.data.folder import first_five, inspect_all
 from zoo.data.reading import read_picture_on
 
-_MANY = 2000
 _MULTIPLE = 32
 # Pillow stretches grey of 2 and 4 bits to 0 to 255: the step from one value to the next.
 _STEPS = {"L;2": 85, "L;4": 17}
@@ -171,14 +168,7 @@ def inspect_labels(folder, paths):
         status = path.stat()
         return _inspect(path, status.st_size, status.st_mtime_ns)
 
-    found = []
-    with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 2)) as pool:
-        for one in pool.map(inspect, paths):
-            found.append(one)
-            if len(paths) >= _MANY and (len(found) % _MANY == 0 or len(found) == len(paths)):
-                line = f"Checked {len(found)} of {len(paths)} files of labels in {folder}"
-                progress.show(line, last=len(found) == len(paths))
-    return dict(zip(paths, found, strict=True))
+    return progress.check_files(inspect, paths, f"files of labels in {folder}")
 
 
 def usable(place, pairs, skip_damaged=False):
