@@ -52,6 +52,15 @@ def test_the_loss_is_the_mean_over_pixels_that_count(weights):
     assert logs["cross_entropy"][0] == pytest.approx(expected)
 
 
+def test_called_for_training_it_drops_out_and_follows_batch_statistics():
+    model = spread(build(width=8, batch_norm="live"))
+    images, _ = labelled_of(3, SHAPE, 3)
+    usual, statistics = model(images), model.backbone.get_layer("bn1").moving_mean.numpy()
+    np.testing.assert_array_equal(model(images, training=False), usual)
+    assert np.abs(model(images, training=True) - usual).max() > 1e-3
+    assert np.abs(model.backbone.get_layer("bn1").moving_mean - statistics).max() > 1e-3
+
+
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_figures_are_those_of_the_whole_set(replicas, two_replicas):
     """Against the confusion matrix of NumPy, over batches of which the last is smaller, split over replicas."""

@@ -124,7 +124,7 @@ class FCN(SegmentationModel):
 
     def call(self, images, training=False):
         """`logits` of images."""
-        return self.logits(images)
+        return self.logits(images, training)
 
     def scale(self, batch, labels):
         """Rows over weights of pixels of the whole batch, for each row, (rows,); 0 where no pixel counts."""
