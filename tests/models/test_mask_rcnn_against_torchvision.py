@@ -1,5 +1,7 @@
 """Mask R-CNN equals torchvision's with the same weights. Skipped where torchvision is not installed."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ pytest.importorskip("torchvision")
 from torchvision.models.detection import maskrcnn_resnet50_fpn  # noqa: E402
 
 import zoo  # noqa: E402
-from zoo.detection.masks import paste_masks  # noqa: E402
+from zoo.detection.masks import crop_masks, paste_masks  # noqa: E402
 
 # So that scores differ from each other by more than rounding.
 _FACTORS = {"rpn.head.cls_logits.weight": 30, "cls_score.weight": 20, "mask_fcn_logits.weight": 3}
@@ -69,7 +71,9 @@ def test_boxes_scores_classes_and_masks_agree(both, size):
     np.testing.assert_allclose(pasted, expected["masks"][:, 0], atol=1e-3)
 
 
-def test_losses_and_gradients_agree_where_all_anchors_and_proposals_are_learnt_from(both):
+def test_losses_and_gradients_agree_where_all_anchors_and_proposals_are_learnt_from(both, monkeypatch):
+    # Torchvision's targets of masks are half a pixel off, which is much where masks are noise.
+    monkeypatch.setattr("zoo.models.mask_rcnn.crop_masks", partial(crop_masks, aligned=False))
     import tensorflow as tf
 
     reference, model = both
