@@ -30,7 +30,8 @@ class MaskRCNN(DetectionModel):
     L = L_rpn_class + L_rpn_box + L_class + L_box + L_mask (He et al. 2017, section 3; Ren et al. 2015, equation 1). The
     first two teach the region proposal network which anchors are objects and how they have to move. The others teach
     the heads, on proposals of that network, their class, box, and the mask of the true class only. Each is the mean
-    over an image's sampled anchors, proposals or objects, and then over images.
+    over an image's sampled anchors, proposals or objects, and then over images. Masks are learnt where they are pasted,
+    to the pixel; torchvision's targets are half a pixel off.
 
     Images are RGB in [0, 255], of any size. `fit` takes them with targets, a dict of `boxes`, float (batch, n, 4) with
     corners x1, y1, x2, y2 in pixels; `classes`, int (batch, n), -1 for padding; `crowds`, bool (batch, n): what lies in
