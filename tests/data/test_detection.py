@@ -136,7 +136,7 @@ def test_the_order_is_that_of_any_source(source, group):
 
 
 def test_a_resumed_run_sees_what_an_uninterrupted_one_saw(source):
-    options = {"seed": 7, "augment": flip_and_scale(True, 0.5, 2.0)}
+    options = {"seed": 7, "augment": flip_and_scale(True, 0.5, 2.0, 0.3)}
     whole = numpy_of(source.batches(5, **options), 10)
     same(numpy_of(source.batches(5, **options, first_epoch=1, first_step=2), 4), whole[6:])
     parts = numpy_of(source.batches(5, **options, replicas=(0, 2, 2)), 2)
@@ -206,6 +206,18 @@ def test_half_of_the_pictures_are_mirrored_within_themselves(source):
         assert targets_after["classes"][row].tolist() == targets["classes"][row].tolist()
     # Five standard deviations of a binomial count.
     assert abs(mirrored - 11.5) < 5 * np.sqrt(23 / 4)
+
+
+def test_colours_change_as_their_keys_say_and_nothing_else_does(source):
+    """By the definition, channel by channel; beside the picture there is nothing to change."""
+    (images, targets), (after, targets_after) = changed(source, range(23), False, 1.0, 1.0, 0.4, seed=3)
+    same(targets, targets_after)
+    assert not after[:, 20:].any() and not after[:, :, 30:].any()
+    for row, key in enumerate(keys_of(3, 0, tf.range(23, dtype=tf.int64))):
+        contrast, brightness = 0.8 * random.uniform((2, 3), tf.bitwise.invert(key)).numpy() - 0.4
+        expected = np.clip((1 + contrast) * images[row, :20, :30] + 127.5 * brightness, 0, 255)
+        np.testing.assert_allclose(after[row, :20, :30], expected, atol=0.501)
+    assert (after[:, :20, :30] != images[:, :20, :30]).mean() > 0.8
 
 
 def test_pictures_are_resized_and_cut_as_their_keys_say(source):
@@ -310,6 +322,7 @@ def test_on_a_full_canvas_mirroring_is_that_of_keras_cv(source):
         (lambda _: flip_and_scale(reduce=0), "`reduce` must be a finite number above 0"),
         (lambda _: flip_and_scale(reduce=1.5), "`reduce` must be at most 1"),
         (lambda _: flip_and_scale(enlarge=0.5), "`enlarge` must be a finite number of at least 1"),
+        (lambda _: flip_and_scale(recolour=1), "`recolour` must be a finite number .*below 1"),
         (
             lambda _: data.load_detection("scene"),
             "No set .* called 'scene'. Did you mean 'scenes'.* tiny_coco, coco128",

@@ -1,4 +1,4 @@
-"""Random changes of pictures that keep boxes, masks and label maps on them, the same after a resume.
+"""Random changes of pictures that keep boxes, masks and label maps on them, the same after a resume; and of colours.
 
 KerasCV's layers take the whole canvas for the picture: RandomFlip moves a smaller one to the right, and JitteredResize
 scales the padding along with it, so that `sizes` no longer holds.
@@ -8,7 +8,7 @@ from zoo.checks import VOID, check_number
 
 
 class FlipAndScale:
-    """Mirrors pictures, resizes them, and cuts what is larger than the canvas, by random numbers that keys decide.
+    """Mirrors, recolours and resizes pictures, and cuts what is larger than the canvas, by random numbers of keys.
 
     A picture stays at the top left of its canvas. Boxes are drawn anew around what is left of each mask, also where
     nothing changes; an object of which nothing is left becomes padding, where it stands. A label map changes with its
@@ -18,9 +18,11 @@ class FlipAndScale:
         flip: Whether half of the pictures, at random, are mirrored left to right.
         reduce: Least factor of both sides, above 0 and at most 1.
         enlarge: Largest factor, at least 1. Factors between have equal chances.
+        recolour: Largest share, below 1, by which the contrast of each channel changes, and its brightness by half of
+            it: x becomes (1 + c) x + 255 b, cut to [0, 255], with c and b of its own for each channel.
 
     Raises:
-        ValueError: If a factor is out of range.
+        ValueError: If a number is out of range.
 
     Example:
 
@@ -30,17 +32,19 @@ class FlipAndScale:
         >>> images, targets = next(iter(scenes.batches(8, augment=flip_and_scale(flip=False, enlarge=1.5))))
     """
 
-    def __init__(self, flip=True, reduce=1.0, enlarge=1.0):
-        """Checks the factors."""
+    def __init__(self, flip=True, reduce=1.0, enlarge=1.0, recolour=0.0):
+        """Checks the numbers."""
         check_number("reduce", reduce, 0, above=True)
         check_number("enlarge", enlarge, 1)
         if reduce > 1:
             raise ValueError(f"`reduce` must be at most 1: a factor of both sides. Received: {reduce!r}.")
-        self.flip, self.reduce, self.enlarge = bool(flip), float(reduce), float(enlarge)
+        check_number("recolour", recolour, 0, below=1)
+        self.flip, self.reduce, self.enlarge, self.recolour = bool(flip), float(reduce), float(enlarge), float(recolour)
 
     def __repr__(self):
         """What it does."""
-        return f"<FlipAndScale flip={self.flip}, reduce={self.reduce:g}, enlarge={self.enlarge:g}>"
+        factors = f"reduce={self.reduce:g}, enlarge={self.enlarge:g}, recolour={self.recolour:g}"
+        return f"<FlipAndScale flip={self.flip}, {factors}>"
 
     def __call__(self, images, targets, keys):
         """Changes each picture as its key says.
@@ -78,6 +82,7 @@ class FlipAndScale:
         is_mirrored = (draws[0] < 0.5) if self.flip else tf.constant(False)
         picture = image[: size[0], : size[1]]
         picture = tf.cond(is_mirrored, lambda: picture[:, ::-1], lambda: picture)
+        picture = self._recoloured(picture, key) if self.recolour else picture
         scale = tf.cast(resized, tf.float32) / tf.cast(size, tf.float32)
         # An antialiased resize that computes no more than what is kept; beside the picture, it gives 0.
         picture = tf.raw_ops.ScaleAndTranslate(
@@ -105,10 +110,19 @@ class FlipAndScale:
         image = tf.cast(tf.clip_by_value(tf.round(picture), 0, 255), tf.uint8)
         return tf.ensure_shape(image, (*canvas, 3)), changed
 
+    def _recoloured(self, picture, key):
+        """The picture with other contrast and brightness of each channel, float32 in [0, 255]."""
+        import tensorflow as tf
 
-def flip_and_scale(flip=True, reduce=1.0, enlarge=1.0):
+        from zoo import random
+
+        contrast, brightness = tf.unstack(self.recolour * (2 * random.uniform((2, 3), tf.bitwise.invert(key)) - 1))
+        return tf.clip_by_value((1 + contrast) * tf.cast(picture, tf.float32) + 127.5 * brightness, 0, 255)
+
+
+def flip_and_scale(flip=True, reduce=1.0, enlarge=1.0, recolour=0.0):
     """What `batches(augment=...)` of pictures with objects or label maps takes: see `FlipAndScale`."""
-    return FlipAndScale(flip, reduce, enlarge)
+    return FlipAndScale(flip, reduce, enlarge, recolour)
 
 
 def _nearest(count, start, resized, size):

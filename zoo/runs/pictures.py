@@ -10,7 +10,7 @@ from zoo.runs.config import RunConfig
 class PicturesConfig(RunConfig):
     """What the recipes of objects and of labelled pixels have in common."""
 
-    MAY_BE_ZERO: ClassVar = RunConfig.MAY_BE_ZERO
+    MAY_BE_ZERO: ClassVar = (*RunConfig.MAY_BE_ZERO, "recolour")
 
     skip_damaged: bool = False
     """Leave damaged pictures and annotations out, instead of stopping."""
@@ -20,6 +20,8 @@ class PicturesConfig(RunConfig):
     """Training pictures are enlarged up to so many times at random, and cut; 1 for never."""
     reduce: float = 1.0
     """They are reduced down to this share of their size at random; 1 for never."""
+    recolour: float = 0.0
+    """The contrast of each of their colours is changed by up to this share at random, and the brightness by half."""
     judged_images: int = 1000
     """Pictures that an evaluation looks at, at most."""
     judged_split: Literal["test", "train"] = "test"
@@ -33,6 +35,8 @@ class PicturesConfig(RunConfig):
                 "`--enlarge` must be 1 or more, and `--reduce` 1 or less. "
                 f"Received: {self.enlarge:g} and {self.reduce:g}."
             )
+        if self.recolour >= 1:
+            raise ValueError(f"`--recolour` must be below 1: a share of the contrast. Received: {self.recolour:g}.")
 
     @property
     def batch_options(self):
@@ -40,7 +44,7 @@ class PicturesConfig(RunConfig):
         from zoo.data.detection import flip_and_scale
 
         flip = self.data != "scenes" if self.flip is None else self.flip
-        return {"augment": flip_and_scale(flip, self.reduce, self.enlarge)}
+        return {"augment": flip_and_scale(flip, self.reduce, self.enlarge, self.recolour)}
 
     @property
     def judged_pictures(self):
