@@ -6,6 +6,7 @@ import json
 import os
 import pkgutil
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -306,6 +307,17 @@ def test_another_configuration_is_refused_with_what_differs(finished, capsys):
     assert "another recipe" not in message and "--out" in message
     message = refused(capsys, gan, finished)
     assert "recipe: 'wgan_gp' there, 'gan' now" in message
+
+
+def test_a_run_that_is_older_than_an_option_goes_on_with_its_default(finished, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    stored = json.loads((folder / "config.json").read_text())
+    del stored["critic_steps"]
+    (folder / "config.json").write_text(json.dumps(stored))
+    assert "critic_steps: 5 there, 3 now" in refused(capsys, wgan_gp, folder, "--critic-steps", "3")
+    run(wgan_gp, folder)
+    assert json.loads((folder / "config.json").read_text())["critic_steps"] == 5
 
 
 def test_more_epochs_go_on_until_the_budget_is_spent(finished, tmp_path, capsys):

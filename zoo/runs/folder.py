@@ -32,6 +32,8 @@ def open_folder(name, config):
     if config.exports:
         make_folder("--exports", config.exports)
     wanted, stored = described(name, config), read_json(folder / "config.json")
+    # Options that are newer than the run stood where they stand when nothing is said.
+    stored = stored and {**described(name, type(config)()), **stored}
     differing = [
         f"{key}: {stored.get(key)!r} there, {wanted.get(key)!r} now"
         for key in sorted({*stored, *wanted} - FREE_OPTIONS, key=lambda key: (key != "recipe", key))
