@@ -452,7 +452,7 @@ def test_labels_change_as_the_masks_of_objects_do(source):
         "sizes": sizes,
     }
     keys = keys_of(3, 0, tf.constant(rows, tf.int64))
-    change = tf.function(flip_and_scale(True, 0.5, 2.0))
+    change = tf.function(flip_and_scale(True, 0.5, 2.0, 0.3, 20))
 
     def changed(targets):
         return change(tf.constant(images), {name: tf.constant(values) for name, values in targets.items()}, keys)

@@ -4,11 +4,13 @@ KerasCV's layers take the whole canvas for the picture: RandomFlip moves a small
 scales the padding along with it, so that `sizes` no longer holds.
 """
 
+import math
+
 from zoo.checks import VOID, check_number
 
 
 class FlipAndScale:
-    """Mirrors, recolours and resizes pictures, and cuts what is larger than the canvas, by random numbers of keys.
+    """Mirrors, recolours, resizes and turns pictures, and cuts what exceeds the canvas, by random numbers of keys.
 
     A picture stays at the top left of its canvas. Boxes are drawn anew around what is left of each mask, also where
     nothing changes; an object of which nothing is left becomes padding, where it stands. A label map changes with its
@@ -20,6 +22,8 @@ class FlipAndScale:
         enlarge: Largest factor, at least 1. Factors between have equal chances.
         recolour: Largest share, below 1, by which the contrast of each channel changes, and its brightness by half of
             it: x becomes (1 + c) x + 255 b, cut to [0, 255], with c and b of its own for each channel.
+        turn: Largest angle in degrees, at most 180, by which pictures are turned about their middle to either side.
+            Corners that come in from outside are black, and no object's; in label maps they are `zoo.checks.VOID`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -32,18 +36,22 @@ class FlipAndScale:
         >>> images, targets = next(iter(scenes.batches(8, augment=flip_and_scale(flip=False, enlarge=1.5))))
     """
 
-    def __init__(self, flip=True, reduce=1.0, enlarge=1.0, recolour=0.0):
+    def __init__(self, flip=True, reduce=1.0, enlarge=1.0, recolour=0.0, turn=0.0):
         """Checks the numbers."""
         check_number("reduce", reduce, 0, above=True)
         check_number("enlarge", enlarge, 1)
         if reduce > 1:
             raise ValueError(f"`reduce` must be at most 1: a factor of both sides. Received: {reduce!r}.")
         check_number("recolour", recolour, 0, below=1)
-        self.flip, self.reduce, self.enlarge, self.recolour = bool(flip), float(reduce), float(enlarge), float(recolour)
+        check_number("turn", turn, 0)
+        if turn > 180:
+            raise ValueError(f"`turn` must be at most 180: degrees to either side. Received: {turn!r}.")
+        self.flip, self.reduce, self.enlarge = bool(flip), float(reduce), float(enlarge)
+        self.recolour, self.turn = float(recolour), float(turn)
 
     def __repr__(self):
         """What it does."""
-        factors = f"reduce={self.reduce:g}, enlarge={self.enlarge:g}, recolour={self.recolour:g}"
+        factors = f"reduce={self.reduce:g}, enlarge={self.enlarge:g}, recolour={self.recolour:g}, turn={self.turn:g}"
         return f"<FlipAndScale flip={self.flip}, {factors}>"
 
     def __call__(self, images, targets, keys):
@@ -74,7 +82,7 @@ class FlipAndScale:
         from zoo import random
 
         canvas, size = image.shape[:2], targets["sizes"]
-        draws = random.uniform((4,), seed=key)
+        draws, more = random.uniform((4,), seed=key), random.uniform((7,), seed=tf.bitwise.invert(key))
         factor = self.reduce + (self.enlarge - self.reduce) * draws[1]
         resized = tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float32) * factor), tf.int32), 1)
         kept = tf.minimum(resized, canvas)
@@ -82,7 +90,7 @@ class FlipAndScale:
         is_mirrored = (draws[0] < 0.5) if self.flip else tf.constant(False)
         picture = image[: size[0], : size[1]]
         picture = tf.cond(is_mirrored, lambda: picture[:, ::-1], lambda: picture)
-        picture = self._recoloured(picture, key) if self.recolour else picture
+        picture = _recoloured(picture, self.recolour * (2 * more[:6] - 1)) if self.recolour else picture
         scale = tf.cast(resized, tf.float32) / tf.cast(size, tf.float32)
         # An antialiased resize that computes no more than what is kept; beside the picture, it gives 0.
         picture = tf.raw_ops.ScaleAndTranslate(
@@ -97,11 +105,20 @@ class FlipAndScale:
         columns = tf.where(is_mirrored, size[1] - 1 - columns, columns)
         margin = [[0, canvas[0] - kept[0]], [0, canvas[1] - kept[1]]]
 
+        angle = self.turn / 180 * math.pi * (2 * more[6] - 1)
+
         def moved(maps, beside):
             """Maps (..., height, width) by nearest neighbour, and what is beside the picture."""
             around = [[0, 0]] * (maps.shape.rank - 2) + margin
             picture = tf.gather(tf.gather(maps, rows, axis=-2), columns, axis=-1)
+            if self.turn:
+                flat = tf.reshape(picture, (-1, *tf.unstack(kept), 1))
+                picture = tf.reshape(_turned(flat, angle, "NEAREST", beside), tf.shape(picture))
             return tf.ensure_shape(tf.pad(picture, around, constant_values=beside), maps.shape)
+
+        if self.turn:
+            picture = _turned(picture[None, : kept[0], : kept[1]], angle, "BILINEAR", 0)[0]
+            picture = tf.pad(picture, [*margin, [0, 0]])
 
         if "labels" in targets:
             changed = {"labels": moved(targets["labels"], VOID), "sizes": kept}
@@ -110,19 +127,36 @@ class FlipAndScale:
         image = tf.cast(tf.clip_by_value(tf.round(picture), 0, 255), tf.uint8)
         return tf.ensure_shape(image, (*canvas, 3)), changed
 
-    def _recoloured(self, picture, key):
-        """The picture with other contrast and brightness of each channel, float32 in [0, 255]."""
-        import tensorflow as tf
 
-        from zoo import random
-
-        contrast, brightness = tf.unstack(self.recolour * (2 * random.uniform((2, 3), tf.bitwise.invert(key)) - 1))
-        return tf.clip_by_value((1 + contrast) * tf.cast(picture, tf.float32) + 127.5 * brightness, 0, 255)
-
-
-def flip_and_scale(flip=True, reduce=1.0, enlarge=1.0, recolour=0.0):
+def flip_and_scale(flip=True, reduce=1.0, enlarge=1.0, recolour=0.0, turn=0.0):
     """What `batches(augment=...)` of pictures with objects or label maps takes: see `FlipAndScale`."""
-    return FlipAndScale(flip, reduce, enlarge, recolour)
+    return FlipAndScale(flip, reduce, enlarge, recolour, turn)
+
+
+def _recoloured(picture, changes):
+    """A picture with other contrast, and brightness, of three channels, float32 in [0, 255]."""
+    import tensorflow as tf
+
+    return tf.clip_by_value((1 + changes[:3]) * tf.cast(picture, tf.float32) + 127.5 * changes[3:], 0, 255)
+
+
+def _turned(pictures, angle, interpolation, beside):
+    """Pictures (n, height, width, channels) turned about their middle, and what comes in from outside."""
+    import tensorflow as tf
+
+    size = tf.shape(pictures)[1:3]
+    # Places are numbered by the middles of pixels.
+    y, x = tf.unstack(tf.cast(size - 1, tf.float32) / 2)
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    back = [cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y, 0.0, 0.0]
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=pictures,
+        transforms=tf.stack(back)[None],
+        output_shape=size,
+        fill_value=float(beside),
+        interpolation=interpolation,
+        fill_mode="CONSTANT",
+    )
 
 
 def _nearest(count, start, resized, size):

@@ -10,7 +10,7 @@ from zoo.runs.config import RunConfig
 class PicturesConfig(RunConfig):
     """What the recipes of objects and of labelled pixels have in common."""
 
-    MAY_BE_ZERO: ClassVar = (*RunConfig.MAY_BE_ZERO, "recolour")
+    MAY_BE_ZERO: ClassVar = (*RunConfig.MAY_BE_ZERO, "recolour", "turn")
 
     skip_damaged: bool = False
     """Leave damaged pictures and annotations out, instead of stopping."""
@@ -22,6 +22,8 @@ class PicturesConfig(RunConfig):
     """They are reduced down to this share of their size at random; 1 for never."""
     recolour: float = 0.0
     """The contrast of each of their colours is changed by up to this share at random, and the brightness by half."""
+    turn: float = 0.0
+    """They are turned by up to so many degrees to either side at random."""
     judged_images: int = 1000
     """Pictures that an evaluation looks at, at most."""
     judged_split: Literal["test", "train"] = "test"
@@ -37,6 +39,8 @@ class PicturesConfig(RunConfig):
             )
         if self.recolour >= 1:
             raise ValueError(f"`--recolour` must be below 1: a share of the contrast. Received: {self.recolour:g}.")
+        if self.turn > 180:
+            raise ValueError(f"`--turn` must be at most 180: degrees to either side. Received: {self.turn:g}.")
 
     @property
     def batch_options(self):
@@ -44,7 +48,7 @@ class PicturesConfig(RunConfig):
         from zoo.data.detection import flip_and_scale
 
         flip = self.data != "scenes" if self.flip is None else self.flip
-        return {"augment": flip_and_scale(flip, self.reduce, self.enlarge, self.recolour)}
+        return {"augment": flip_and_scale(flip, self.reduce, self.enlarge, self.recolour, self.turn)}
 
     @property
     def judged_pictures(self):
