@@ -2,7 +2,7 @@ r"""Mask R-CNN: objects in images, with their boxes, classes and masks.
 
 python -m recipes.mask_rcnn --exports exports
 python -m recipes.mask_rcnn --data tiny_coco --judged-split train --flip False --anchor-sizes 8 16 32 64 128 \
-    --num-box-samples 128 --batch-size 2 --steps-per-epoch 250 --epochs 8
+    --num-box-samples 128 --batch-size 2 --steps-per-epoch 250 --epochs 18
 python -m recipes.mask_rcnn --data path/to/coco --backbone torchvision_resnet50 --weights resnet50-0676ba61.pth
 python -m recipes.mask_rcnn --data path/to/coco --backbone torchvision_resnet50 --norm-epsilon 0 --pyramid-width 256 \
     --hidden 1024 --weights maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth --trained-stages 3
@@ -12,10 +12,11 @@ weights of torchvision: of a classifier for the backbone, or of a whole Mask R-C
 are others. Afterwards `zoo predict exports/mask_rcnn --signature from_bytes --files photo.jpg --png found.png` draws
 what is found in a photo. The paper reports a mask AP of 33.6 on COCO, with ResNet-50 and a feature pyramid.
 
-Scenes have small digits that lie over each other: in an hour on one core, with `--image-size 192 --batch-size 4
---num-box-samples 32 --steps-per-epoch 500`, the small backbone reaches a mask AP of 57.5 (AP50 82.5, boxes 64.4). The
-second command learns 31 pictures of COCO by heart, half of whose objects are below 16 x 16 pixels: after these 2,000
-steps their mask AP is 57.3 (AP50 85.6, boxes 79.3) and still rises.
+Scenes have small digits that lie over each other: in 50 minutes on one core, with `--image-size 192 --batch-size 4
+--num-box-samples 32 --num-anchor-samples 128 --num-training-proposals 300 --reduce 0.8 --enlarge 1.25 --recolour 0.4
+--weight-decay 0.05 --steps-per-epoch 500`, the small backbone reaches a mask AP of 60.7 (AP50 83.4, boxes 63.6). The
+second command learns 31 pictures of COCO by heart, half of whose objects are below 16 x 16 pixels: after these 4,500
+steps, 75 minutes on one core, their mask AP is 89.2 (AP50 95.9, boxes 86.2).
 """
 
 from dataclasses import dataclass
