@@ -16,7 +16,7 @@ Scenes have small digits that lie over each other: in 50 minutes on one core, wi
 --num-box-samples 32 --num-anchor-samples 128 --num-training-proposals 300 --reduce 0.8 --enlarge 1.25 --recolour 0.4
 --weight-decay 0.05 --steps-per-epoch 500`, the small backbone reaches a mask AP of 60.7 (AP50 83.4, boxes 63.6). The
 second command learns 31 pictures of COCO by heart, half of whose objects are below 16 x 16 pixels: after these 4,500
-steps, 75 minutes on one core, their mask AP is 89.2 (AP50 95.9, boxes 86.2).
+steps, 72 minutes on one core, their mask AP is 89.2 (AP50 95.9, boxes 86.2).
 """
 
 from dataclasses import dataclass
