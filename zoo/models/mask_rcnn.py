@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from zoo.checks import check_choice, check_number, check_positive
+from zoo.checks import check_choice, check_number, check_whole
 from zoo.detection.boxes import anchors, encode, fewest, length
 from zoo.detection.masks import crop_masks
 from zoo.detection.matching import match, sample
@@ -20,6 +20,8 @@ _LEVELS, _READ = (2, 3, 4, 5, 6), (2, 3, 4, 5)
 _STRIDE = 32
 # Largest shares of objects among the anchors and proposals that are learnt from.
 _ANCHOR_SHARE, _BOX_SHARE = 0.5, 0.25
+# So that there may be one object.
+_FEWEST = {"num_anchor_samples": 2, "num_box_samples": 4}
 _TARGETS = ("boxes", "classes", "crowds", "masks", "sizes")
 
 
@@ -51,8 +53,9 @@ class MaskRCNN(DetectionModel):
         image_std: Their standard deviation, which images are divided by.
         anchor_sizes: Side in pixels of the anchors of each of the five levels.
         aspect_ratios: Heights over widths of the anchors.
-        num_anchor_samples: Anchors of an image to learn from, at most half of them objects.
-        num_box_samples: Proposals of an image to learn from (paper: 512), at most a quarter of them objects.
+        num_anchor_samples: Anchors of an image to learn from, 2 or more, at most half of them objects.
+        num_box_samples: Proposals of an image to learn from (paper: 512), 4 or more, at most a quarter of them
+            objects.
         num_training_proposals: Proposals of an image to sample from (paper: 2000).
         num_proposals: Proposals of an image to detect in (paper: 1000).
         pooling: "align" for RoIAlign, "pool" for RoIPool, which the paper compares it with.
@@ -111,7 +114,7 @@ class MaskRCNN(DetectionModel):
             "max_detections": max_detections,
         }
         for name, count in counts.items():
-            check_positive(name, count)
+            check_whole(name, count, low=_FEWEST.get(name, 1))
             setattr(self, name, int(count))
         check_choice("pooling", pooling, ("align", "pool"))
         check_number("score_threshold", score_threshold, 0, below=1)
@@ -245,6 +248,8 @@ class MaskRCNN(DetectionModel):
     def rows_of(self, regions, is_there):
         """Regions (batch, n, ...) in one list (m, ...): those that are there, or all where XLA fixes the shapes.
 
+        Where none is there, the first is listed, and does not count: oneDNN's gradients of no rows have wrong shapes.
+
         Returns:
             Tuple of their places (image, number), int32 (m, 2); the regions; and 1.0 for those that are there, else
             0.0, float32 (m,).
@@ -254,6 +259,7 @@ class MaskRCNN(DetectionModel):
             places = tf.reshape(tf.stack(tf.meshgrid(*sides, indexing="ij"), -1), (-1, 2))
         else:
             places = tf.cast(tf.where(is_there), tf.int32)
+            places = tf.cond(tf.reduce_any(is_there), lambda: places, lambda: tf.zeros((1, 2), tf.int32))
         found = {name: tf.gather_nd(one, places) for name, one in regions.items()}
         return places, found, tf.cast(tf.gather_nd(is_there, places), tf.float32)
 
