@@ -259,7 +259,8 @@ class MaskRCNN(DetectionModel):
             places = tf.reshape(tf.stack(tf.meshgrid(*sides, indexing="ij"), -1), (-1, 2))
         else:
             places = tf.cast(tf.where(is_there), tf.int32)
-            places = tf.cond(tf.reduce_any(is_there), lambda: places, lambda: tf.zeros((1, 2), tf.int32))
+            first = tf.zeros((tf.minimum(tf.shape(is_there)[0], 1), 2), tf.int32)
+            places = tf.cond(tf.reduce_any(is_there), lambda: places, lambda: first)
         found = {name: tf.gather_nd(one, places) for name, one in regions.items()}
         return places, found, tf.cast(tf.gather_nd(is_there, places), tf.float32)
 
