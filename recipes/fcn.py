@@ -50,9 +50,11 @@ class Config(runs.SegmentationConfig):
     stride: Literal[32, 16, 8] = 8
     """Of the finest features that are scored: FCN-32s, FCN-16s or FCN-8s."""
     backbone: Literal["small", "resnet18", "resnet50", "vgg16"] = "small"
-    """A residual network with one block a stage, or KerasCV's networks; the paper's is vgg16."""
+    """A small residual network, or KerasCV's networks; the paper's is vgg16."""
     small_width: int = 32
     """Channels of the first stage of the small backbone; each of the next three has twice as many."""
+    small_blocks: tuple[int, int, int, int] = (1, 1, 1, 1)
+    """Blocks of its four stages. More of them make features at strides of 8 and 16 see whole objects."""
     width: int = 0
     """Channels of fc6 and fc7 (paper: 4096); 0 to score the features of the backbone as they are."""
     dropout: float = 0.5
@@ -126,7 +128,7 @@ def backbone_of(config):
     if config.backbone == "small":
         from zoo import torchvision_resnet
 
-        return torchvision_resnet(18, width=config.small_width, blocks=(1, 1, 1, 1), batch_norm="live")
+        return torchvision_resnet(18, width=config.small_width, blocks=config.small_blocks, batch_norm="live")
     import keras_cv
 
     options = {"include_rescaling": False, "input_shape": (None, None, 3)}

@@ -6,7 +6,7 @@ scales the padding along with it, so that `sizes` no longer holds.
 
 import math
 
-from zoo.checks import VOID, check_number
+from zoo.checks import VOID, check_number, check_positive
 
 
 class FlipAndScale:
@@ -24,6 +24,10 @@ class FlipAndScale:
             it: x becomes (1 + c) x + 255 b, cut to [0, 255], with c and b of its own for each channel.
         turn: Largest angle in degrees, at most 180, by which pictures are turned about their middle to either side.
             Corners that come in from outside are black, and no object's; in label maps they are `zoo.checks.VOID`.
+        crop: Side of the square of pixels that is kept of each picture with a label map; None for the whole canvas. The
+            square lies around a pixel, as far as the picture reaches: one of the pixels of one of the classes in the
+            picture, which have equal chances, but for class 0, mostly the background, which counts where nothing else
+            is. So what is small or rare is seen more often, as in nnU-Net (Isensee et al. 2021).
 
     Raises:
         ValueError: If a number is out of range.
@@ -36,7 +40,7 @@ class FlipAndScale:
         >>> images, targets = next(iter(scenes.batches(8, augment=flip_and_scale(flip=False, enlarge=1.5))))
     """
 
-    def __init__(self, flip=True, reduce=1.0, enlarge=1.0, recolour=0.0, turn=0.0):
+    def __init__(self, flip=True, reduce=1.0, enlarge=1.0, recolour=0.0, turn=0.0, crop=None):
         """Checks the numbers."""
         check_number("reduce", reduce, 0, above=True)
         check_number("enlarge", enlarge, 1)
@@ -48,11 +52,14 @@ class FlipAndScale:
             raise ValueError(f"`turn` must be at most 180: degrees to either side. Received: {turn!r}.")
         self.flip, self.reduce, self.enlarge = bool(flip), float(reduce), float(enlarge)
         self.recolour, self.turn = float(recolour), float(turn)
+        if crop is not None:
+            check_positive("crop", crop)
+        self.crop = crop
 
     def __repr__(self):
         """What it does."""
         factors = f"reduce={self.reduce:g}, enlarge={self.enlarge:g}, recolour={self.recolour:g}, turn={self.turn:g}"
-        return f"<FlipAndScale flip={self.flip}, {factors}>"
+        return f"<FlipAndScale flip={self.flip}, {factors}, crop={self.crop}>"
 
     def __call__(self, images, targets, keys):
         """Changes each picture as its key says.
@@ -64,30 +71,42 @@ class FlipAndScale:
             keys: int64 tensor (n, 2), a row for each picture, as `zoo.data.augment.keys_of` makes them.
 
         Returns:
-            Images and targets of the same shapes.
+            Images and targets of the same shapes; with `crop`, of squares.
+
+        Raises:
+            ValueError: If objects are to be cropped.
         """
         import tensorflow as tf
 
-        return tf.map_fn(
-            lambda one: self._changed(*one),
-            (images, targets, keys),
-            fn_output_signature=tf.nest.map_structure(
-                lambda values: tf.TensorSpec(values.shape[1:], values.dtype), (images, targets)
-            ),
-        )
+        specs = tf.nest.map_structure(lambda values: tf.TensorSpec(values.shape[1:], values.dtype), (images, targets))
+        if self.crop:
+            if "labels" not in targets:
+                raise ValueError(
+                    "`crop` is for pictures with a label map, since the room for masks has the size of the canvas. "
+                    f"Received: targets {', '.join(sorted(targets))}. Leave `crop` out for objects."
+                )
+            square = (self.crop, self.crop)
+            specs = tf.TensorSpec((*square, 3), tf.uint8), {**specs[1], "labels": tf.TensorSpec(square, tf.uint8)}
+        return tf.map_fn(lambda one: self._changed(*one), (images, targets, keys), fn_output_signature=specs)
 
     def _changed(self, image, targets, key):
         import tensorflow as tf
 
         from zoo import random
 
-        canvas, size = image.shape[:2], targets["sizes"]
+        canvas, size = (self.crop, self.crop) if self.crop else image.shape[:2], targets["sizes"]
         draws, more = random.uniform((4,), seed=key), random.uniform((7,), seed=tf.bitwise.invert(key))
         factor = self.reduce + (self.enlarge - self.reduce) * draws[1]
         resized = tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float32) * factor), tf.int32), 1)
         kept = tf.minimum(resized, canvas)
-        start = tf.cast(tf.floor(draws[2:] * tf.cast(resized - kept + 1, tf.float32)), tf.int32)
         is_mirrored = (draws[0] < 0.5) if self.flip else tf.constant(False)
+        if self.crop:
+            row, column = tf.unstack(_pixel_of_a_class(targets["labels"][: size[0], : size[1]], draws[2], draws[3]))
+            column = tf.where(is_mirrored, size[1] - 1 - column, column)
+            middle = tf.stack([row, column]) * resized // size
+            start = tf.clip_by_value(middle - kept // 2, 0, resized - kept)
+        else:
+            start = tf.cast(tf.floor(draws[2:] * tf.cast(resized - kept + 1, tf.float32)), tf.int32)
         picture = image[: size[0], : size[1]]
         picture = tf.cond(is_mirrored, lambda: picture[:, ::-1], lambda: picture)
         picture = _recoloured(picture, self.recolour * (2 * more[:6] - 1)) if self.recolour else picture
@@ -114,7 +133,8 @@ class FlipAndScale:
             if self.turn:
                 flat = tf.reshape(picture, (-1, *tf.unstack(kept), 1))
                 picture = tf.reshape(_turned(flat, angle, "NEAREST", beside), tf.shape(picture))
-            return tf.ensure_shape(tf.pad(picture, around, constant_values=beside), maps.shape)
+            shape = (*maps.shape[:-2], *canvas)
+            return tf.ensure_shape(tf.pad(picture, around, constant_values=beside), shape)
 
         if self.turn:
             picture = _turned(picture[None, : kept[0], : kept[1]], angle, "BILINEAR", 0)[0]
@@ -128,9 +148,35 @@ class FlipAndScale:
         return tf.ensure_shape(image, (*canvas, 3)), changed
 
 
-def flip_and_scale(flip=True, reduce=1.0, enlarge=1.0, recolour=0.0, turn=0.0):
+def flip_and_scale(flip=True, reduce=1.0, enlarge=1.0, recolour=0.0, turn=0.0, crop=None):
     """What `batches(augment=...)` of pictures with objects or label maps takes: see `FlipAndScale`."""
-    return FlipAndScale(flip, reduce, enlarge, recolour, turn)
+    return FlipAndScale(flip, reduce, enlarge, recolour, turn, crop)
+
+
+def _pixel_of_a_class(labels, which, where):
+    """Row and column of a pixel: each class in a label map has the same chance, and then each of its pixels.
+
+    Args:
+        labels: uint8 (height, width), `VOID` where there is no label. A pixel of class 0 is drawn where there is no
+            other class, and any where there is no label at all.
+        which: Number in [0, 1) that says which class.
+        where: Number in [0, 1) that says which of its pixels.
+
+    Returns:
+        int32 (2,).
+    """
+    import tensorflow as tf
+
+    def drawn(share, count):
+        # Rounding may bring a share of nearly 1 to the count itself.
+        return tf.minimum(tf.cast(tf.floor(share * tf.cast(count, tf.float32)), tf.int32), count - 1)
+
+    counts = tf.math.bincount(tf.cast(tf.reshape(labels, [-1]), tf.int32), minlength=VOID + 1)
+    classes = 1 + tf.where(counts[1:VOID] > 0)[:, 0]
+    otherwise = tf.cast(tf.where(counts[0] > 0, 0, VOID), tf.int64)
+    classes = tf.cond(tf.size(classes) > 0, lambda: classes, lambda: otherwise[None])
+    pixels = tf.where(labels == tf.cast(classes[drawn(which, tf.size(classes))], tf.uint8))
+    return tf.cast(pixels[drawn(where, tf.shape(pixels)[0])], tf.int32)
 
 
 def _recoloured(picture, changes):

@@ -133,7 +133,7 @@ class SegmentationSource:
 
         Returns:
             `tf.data.Dataset` of uint8 images (batch_size, height, width, 3) and uint8 labels (batch_size, height,
-            width); or (batch_size, group, ...). With `replicas`, parts of them.
+            width), of squares where `augment` crops; or (batch_size, group, ...). With `replicas`, parts of them.
 
         Raises:
             ValueError: If a batch is larger than the data, or an argument is out of range.

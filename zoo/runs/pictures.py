@@ -45,10 +45,14 @@ class PicturesConfig(RunConfig):
     @property
     def batch_options(self):
         """How batches of training pictures are changed at random."""
+        return {"augment": self.augmentation()}
+
+    def augmentation(self, crop=None):
+        """What changes training pictures at random, and crops them if `crop` says so."""
         from zoo.data.detection import flip_and_scale
 
         flip = self.data != "scenes" if self.flip is None else self.flip
-        return {"augment": flip_and_scale(flip, self.reduce, self.enlarge, self.recolour, self.turn)}
+        return flip_and_scale(flip, self.reduce, self.enlarge, self.recolour, self.turn, crop)
 
     @property
     def judged_pictures(self):

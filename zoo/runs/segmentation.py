@@ -27,6 +27,14 @@ class SegmentationConfig(PicturesConfig):
     """Images with a class for each pixel: scenes, camvid, or a folder as VOC, CamVid, ADE20K or COCO panoptic are."""
     image_size: int | None = None
     """Height and width of the canvas that pictures are fitted into; None for that of the set."""
+    crop: int | None = None
+    """Side of the square that is learnt of each picture, around a pixel of one of its classes other than class 0; None
+    for whole pictures."""
+
+    @property
+    def batch_options(self):
+        """How batches of training pictures are changed at random, and cropped."""
+        return {"augment": self.augmentation(self.crop)}
 
     def load(self, split):
         """The `zoo.data.SegmentationSource` of a split."""
