@@ -347,6 +347,10 @@ def test_on_a_full_canvas_mirroring_is_that_of_keras_cv(source):
         (lambda _: flip_and_scale(turn=181), "`turn` must be at most 180"),
         (lambda _: flip_and_scale(recolour=1), "`recolour` must be a finite number .*below 1"),
         (
+            lambda source: source.batches(5, augment=flip_and_scale(crop=8)),
+            "`crop` is for pictures with a label map.*Received: targets boxes, classes, .*Leave `crop` out",
+        ),
+        (
             lambda _: data.load_detection("scene"),
             "No set .* called 'scene'. Did you mean 'scenes'.* tiny_coco, coco128",
         ),

@@ -4,6 +4,7 @@ import json
 import os
 import struct
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -470,6 +471,59 @@ def test_labels_change_as_the_masks_of_objects_do(source):
     assert found["labels"].dtype == tf.uint8 and not np.array_equal(found["labels"], labels)
 
 
+def cropped(labels, crop, count, *options):
+    """Crops of pictures that are their label maps, of a size below that of the canvas, by different keys."""
+    labels = np.asarray(labels, "uint8")
+    canvas = np.pad(labels, [(0, 2), (0, 3)], constant_values=VOID)
+    images = np.repeat(canvas[..., None], 3, axis=-1)
+    targets = {"labels": canvas, "sizes": np.int32(labels.shape)}
+    several = [tf.constant(np.repeat(values[None], count, axis=0)) for values in (images, *targets.values())]
+    keys = keys_of(5, 0, tf.range(count, dtype=tf.int64))
+    change = tf.function(flip_and_scale(*options, crop=crop))
+    pictures, found = change(several[0], dict(zip(targets, several[1:], strict=True)), keys)
+    return pictures.numpy(), found["labels"].numpy(), found["sizes"].numpy()
+
+
+def test_a_crop_is_the_square_around_a_pixel_of_a_class():
+    """Every class but the first has the same chance, however small; so has each of its pixels; borders are kept to."""
+    labels = np.random.RandomState(0).choice([0, VOID], (20, 30)).astype("uint8")
+    labels[4, 5], labels[12:15, 24:] = 1, 2
+    pictures, crops, sizes = cropped(labels, 7, 600, False)
+    assert pictures.shape == (600, 7, 7, 3) and (sizes == 7).all()
+    np.testing.assert_array_equal(pictures, np.repeat(crops[..., None], 3, axis=-1))
+    shares = Counter({(1, 2): 1 / 2})
+    for row, column in np.argwhere(labels == 2):
+        shares[row - 3, min(column - 3, 23)] += 1 / 2 / 18
+    windows = {labels[row : row + 7, column : column + 7].tobytes(): (row, column) for row, column in shares}
+    found = Counter(windows[crop.tobytes()] for crop in crops)
+    for place, share in shares.items():
+        # Five standard deviations of a binomial count.
+        assert abs(found[place] - 600 * share) < 5 * np.sqrt(600 * share)
+
+
+def test_a_crop_of_a_changed_picture_keeps_its_pixel():
+    """Mirrored and enlarged: one of two pixels, 20 columns apart, is in every square, never both."""
+    labels = np.zeros((20, 30), int)
+    labels[4, 5], labels[13, 25] = 1, 2
+    _, crops, _ = cropped(labels, 9, 200, True, 1.0, 2.0)
+    counts = [[(crop == label).any() for label in (1, 2)] for crop in crops]
+    assert all(sum(one) == 1 for one in counts)
+    assert abs(sum(first for first, _ in counts) - 100) < 5 * np.sqrt(50)
+    assert len({crop.tobytes() for crop in crops}) > 20
+
+
+def test_a_crop_may_be_larger_than_the_picture_and_need_no_class():
+    labels = np.random.RandomState(0).randint(0, 3, (6, 8))
+    _, crops, sizes = cropped(labels, 10, 3, False)
+    assert (crops[:, :6, :8] == labels).all() and (crops[:, 6:] == VOID).all() and (crops[:, :, 8:] == VOID).all()
+    assert (sizes == (6, 8)).all()
+    labels[:] = VOID
+    assert (cropped(labels, 4, 3, False)[1] == VOID).all()
+    labels[2, 3] = 0
+    _, crops, _ = cropped(labels, 3, 3, False)
+    assert (crops[:, 1, 1] == 0).all() and (np.delete(crops.reshape(3, 9), 4, axis=1) == VOID).all()
+
+
 def test_half_of_the_pictures_are_mirrored_within_themselves(source):
     mirrored = 0
     batches = source.batches(23, shuffle=False, augment=flip_and_scale())
@@ -491,6 +545,7 @@ def test_half_of_the_pictures_are_mirrored_within_themselves(source):
     [
         (lambda source: source.batches(24), "needs 24 examples, and .* has 23. Use a batch size of at most 23"),
         (lambda source: source.batches(5, augment=len), "`augment` must be what zoo.data.detection.flip_and_scale"),
+        (lambda _: flip_and_scale(crop=0), "`crop` must be a whole number of at least 1"),
         (lambda source: source.examples(24), "as many examples as .*: 23. Received: n=24"),
         (lambda _: data.load_segmentation("scene"), "No set .* called 'scene'. Did you mean 'scenes'.* scenes, camvid"),
         (lambda _: data.load_segmentation("scenes", split="val"), "`split` must be one of 'train', 'test'"),
