@@ -10,7 +10,7 @@ from zoo.checks import VOID, check_number, check_positive
 
 
 class FlipAndScale:
-    """Mirrors, recolours, resizes and turns pictures, and cuts what exceeds the canvas, by random numbers of keys.
+    """Mirrors, recolours, resizes, turns and crops pictures to a canvas, by random numbers of keys.
 
     A picture stays at the top left of its canvas. Boxes are drawn anew around what is left of each mask, also where
     nothing changes; an object of which nothing is left becomes padding, where it stands. A label map changes with its
@@ -100,13 +100,7 @@ class FlipAndScale:
         resized = tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float32) * factor), tf.int32), 1)
         kept = tf.minimum(resized, canvas)
         is_mirrored = (draws[0] < 0.5) if self.flip else tf.constant(False)
-        if self.crop:
-            row, column = tf.unstack(_pixel_of_a_class(targets["labels"][: size[0], : size[1]], draws[2], draws[3]))
-            column = tf.where(is_mirrored, size[1] - 1 - column, column)
-            middle = tf.stack([row, column]) * resized // size
-            start = tf.clip_by_value(middle - kept // 2, 0, resized - kept)
-        else:
-            start = tf.cast(tf.floor(draws[2:] * tf.cast(resized - kept + 1, tf.float32)), tf.int32)
+        start = self._start(draws[2:], targets, resized, kept, is_mirrored)
         picture = image[: size[0], : size[1]]
         picture = tf.cond(is_mirrored, lambda: picture[:, ::-1], lambda: picture)
         picture = _recoloured(picture, self.recolour * (2 * more[:6] - 1)) if self.recolour else picture
@@ -146,6 +140,18 @@ class FlipAndScale:
             changed = {**_objects(moved(targets["masks"], 0), targets), "sizes": kept}
         image = tf.cast(tf.clip_by_value(tf.round(picture), 0, 255), tf.uint8)
         return tf.ensure_shape(image, (*canvas, 3)), changed
+
+    def _start(self, draws, targets, resized, kept, is_mirrored):
+        """Row and column of the resized picture at which what is kept of it begins."""
+        import tensorflow as tf
+
+        if not self.crop:
+            return tf.cast(tf.floor(draws * tf.cast(resized - kept + 1, tf.float32)), tf.int32)
+        height, width = tf.unstack(targets["sizes"])
+        row, column = tf.unstack(_pixel_of_a_class(targets["labels"][:height, :width], draws[0], draws[1]))
+        column = tf.where(is_mirrored, width - 1 - column, column)
+        middle = tf.stack([row, column]) * resized // targets["sizes"]
+        return tf.clip_by_value(middle - kept // 2, 0, resized - kept)
 
 
 def flip_and_scale(flip=True, reduce=1.0, enlarge=1.0, recolour=0.0, turn=0.0, crop=None):
