@@ -23,7 +23,7 @@ digits takes a fraction of the time, and more blocks at strides of 8 and 16 let 
 python -m recipes.fcn --image-size 256 --crop 128 --batch-size 32 --small-blocks 1 4 3 1 --learning-rate 2e-3 \
     --weight-decay 0.05 --reduce 0.8 --enlarge 1.25 --recolour 0.4 --steps-per-epoch 500 --epochs 10
 
-reaches a mean IU of 82.7 on held-out scenes, in 66 minutes on two cores.
+reaches a mean IU of 82.7 on held-out scenes, in 66 minutes on two cores with `TF_ENABLE_ONEDNN_OPTS=1`.
 """
 
 from dataclasses import dataclass

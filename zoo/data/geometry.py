@@ -146,7 +146,7 @@ class FlipAndScale:
         import tensorflow as tf
 
         if not self.crop:
-            return tf.cast(tf.floor(draws * tf.cast(resized - kept + 1, tf.float32)), tf.int32)
+            return _whole(draws, resized - kept + 1)
         height, width = tf.unstack(targets["sizes"])
         row, column = tf.unstack(_pixel_of_a_class(targets["labels"][:height, :width], draws[0], draws[1]))
         column = tf.where(is_mirrored, width - 1 - column, column)
@@ -173,16 +173,20 @@ def _pixel_of_a_class(labels, which, where):
     """
     import tensorflow as tf
 
-    def drawn(share, count):
-        # Rounding may bring a share of nearly 1 to the count itself.
-        return tf.minimum(tf.cast(tf.floor(share * tf.cast(count, tf.float32)), tf.int32), count - 1)
-
     counts = tf.math.bincount(tf.cast(tf.reshape(labels, [-1]), tf.int32), minlength=VOID + 1)
     classes = 1 + tf.where(counts[1:VOID] > 0)[:, 0]
     otherwise = tf.cast(tf.where(counts[0] > 0, 0, VOID), tf.int64)
     classes = tf.cond(tf.size(classes) > 0, lambda: classes, lambda: otherwise[None])
-    pixels = tf.where(labels == tf.cast(classes[drawn(which, tf.size(classes))], tf.uint8))
-    return tf.cast(pixels[drawn(where, tf.shape(pixels)[0])], tf.int32)
+    pixels = tf.where(labels == tf.cast(classes[_whole(which, tf.size(classes))], tf.uint8))
+    return tf.cast(pixels[_whole(where, tf.shape(pixels)[0])], tf.int32)
+
+
+def _whole(draws, count):
+    """Numbers in [0, 1) as whole ones below `count`, int32."""
+    import tensorflow as tf
+
+    # Counts above 2^24 may be rounded up.
+    return tf.minimum(tf.cast(tf.floor(draws * tf.cast(count, tf.float32)), tf.int32), count - 1)
 
 
 def _recoloured(picture, changes):
