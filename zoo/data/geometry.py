@@ -10,7 +10,7 @@ from zoo.checks import VOID, check_number, check_positive
 
 
 class FlipAndScale:
-    """Mirrors, recolours, resizes, turns and crops pictures to a canvas, by random numbers of keys.
+    """Mirrors, resizes, recolours, turns and crops pictures to a canvas, by random numbers of keys.
 
     A picture stays at the top left of its canvas. Boxes are drawn anew around what is left of each mask, also where
     nothing changes; an object of which nothing is left becomes padding, where it stands. A label map changes with its
@@ -103,9 +103,8 @@ class FlipAndScale:
         start = self._start(draws[2:], targets, resized, kept, is_mirrored)
         picture = image[: size[0], : size[1]]
         picture = tf.cond(is_mirrored, lambda: picture[:, ::-1], lambda: picture)
-        picture = _recoloured(picture, self.recolour * (2 * more[:6] - 1)) if self.recolour else picture
         scale = tf.cast(resized, tf.float32) / tf.cast(size, tf.float32)
-        # An antialiased resize that computes no more than what is kept; beside the picture, it gives 0.
+        # An antialiased resize that computes no more than what is kept.
         picture = tf.raw_ops.ScaleAndTranslate(
             images=picture[None],
             size=canvas,
@@ -113,7 +112,8 @@ class FlipAndScale:
             translation=-tf.cast(start, tf.float32),
             kernel_type="triangle",
             antialias=True,
-        )[0]
+        )[0, : kept[0], : kept[1]]
+        picture = _recoloured(picture, self.recolour * (2 * more[:6] - 1)) if self.recolour else picture
         rows, columns = (_nearest(kept[axis], start[axis], resized[axis], size[axis]) for axis in range(2))
         columns = tf.where(is_mirrored, size[1] - 1 - columns, columns)
         margin = [[0, canvas[0] - kept[0]], [0, canvas[1] - kept[1]]]
@@ -130,10 +130,8 @@ class FlipAndScale:
             shape = (*maps.shape[:-2], *canvas)
             return tf.ensure_shape(tf.pad(picture, around, constant_values=beside), shape)
 
-        if self.turn:
-            picture = _turned(picture[None, : kept[0], : kept[1]], angle, "BILINEAR", 0)[0]
-            picture = tf.pad(picture, [*margin, [0, 0]])
-
+        picture = _turned(picture[None], angle, "BILINEAR", 0)[0] if self.turn else picture
+        picture = tf.pad(picture, [*margin, [0, 0]])
         if "labels" in targets:
             changed = {"labels": moved(targets["labels"], VOID), "sizes": kept}
         else:
