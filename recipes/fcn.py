@@ -73,8 +73,9 @@ class Config(runs.SegmentationConfig):
     """The model.keras of a run with another stride and the same networks, whose weights to begin with."""
     weights: Path | None = None
     """File of `keras.applications.VGG16`, whose weights to begin with; for vgg16."""
-    optimizer: Literal["sgd", "adam"] = "adam"
-    """Adam, or stochastic gradient descent with momentum, as in the paper, which takes longer without weights."""
+    optimizer: Literal["sgd", "adam", "muon"] = "adam"
+    """Adam; Muon, which learns more in a step; or stochastic gradient descent with momentum, as in the paper, which
+    takes longer without weights."""
     learning_rate: float = 1e-3
     """Highest step size, after the warm-up; then it falls to 0 like a cosine (paper, with sgd: 1e-4 all the time)."""
     warm_up_steps: int = 100
@@ -125,7 +126,7 @@ def build(config, canvas_and_names):
         earlier = keras.models.load_model(config.begin_with)
         carry_over(earlier.backbone, model.backbone)
         carry_over(earlier.head, model.head)
-    model.compile(runs.cosine_optimizer(config), **runs.execution(config))
+    model.compile(runs.cosine_optimizer(config, scores=["score"]), **runs.execution(config))
     return model
 
 

@@ -16,6 +16,7 @@ TINY = ["--data", "scenes", "--image-size", "40", "--small-width", "4", "--judge
 TINY += ["--steps-per-epoch", "2", "--epochs", "2", "--verbose", "silent"]
 # Every random change of the pictures.
 RANDOM = ["--flip", "True", "--enlarge", "1.5", "--reduce", "0.7", "--recolour", "0.2", "--turn", "9", "--crop", "32"]
+LEARNT = ["--optimizer", "muon", "--width", "4", "--stride", "32"]
 FIGURES = {"pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou"}
 
 
@@ -27,7 +28,7 @@ def run(folder, *options):
 def finished(tmp_path_factory):
     """A run of 4 steps without interruption, with every random change of the pictures and dropout, and its exports."""
     folder = tmp_path_factory.mktemp("whole")
-    options = [*RANDOM, "--width", "4", "--stride", "32", "--evaluate-every", "1"]
+    options = [*RANDOM, *LEARNT, "--evaluate-every", "1"]
     run(folder / "run", *options, "--exports", str(folder / "exports"))
     return folder
 
@@ -48,7 +49,7 @@ def test_ends_in_pictures_and_a_served_model(finished):
 
 
 def test_resumes_to_the_bit_in_the_middle_of_an_epoch(finished, tmp_path):
-    options = [*RANDOM, "--width", "4", "--stride", "32", "--evaluate-every", "9"]
+    options = [*RANDOM, *LEARNT, "--evaluate-every", "9"]
     run(tmp_path / "run", *options, "--max-minutes", "0.000001")
     assert checkpoint(tmp_path / "run")["vars/0"] == 1
     run(tmp_path / "run", *options)

@@ -1,12 +1,13 @@
 """The optimizer of recipes of networks that see images."""
 
 
-def cosine_optimizer(config):
+def cosine_optimizer(config, scores=()):
     """The optimizer, whose step size rises in a straight line, and then falls like a cosine until the last epoch.
 
     Args:
-        config: `RunConfig` with `optimizer`, "adam" or "sgd", `learning_rate`, `warm_up_steps`, `momentum`,
+        config: `RunConfig` with `optimizer`, "adam", "muon" or "sgd", `learning_rate`, `warm_up_steps`, `momentum`,
             `weight_decay` and `clip`.
+        scores: Patterns of the paths of the layers that score classes, which Muon leaves to AdamW.
 
     Returns:
         Keras optimizer.
@@ -24,4 +25,8 @@ def cosine_optimizer(config):
     shared = {"weight_decay": config.weight_decay or None, "global_clipnorm": config.clip}
     if config.optimizer == "adam":
         return keras.optimizers.AdamW(rate, **shared)
+    if config.optimizer == "muon":
+        from zoo.training import Muon
+
+        return Muon(rate, adam_weight_decay=shared["weight_decay"], exclude_layers=list(scores), **shared)
     return keras.optimizers.SGD(rate, momentum=config.momentum, **shared)

@@ -32,6 +32,7 @@ from zoo.training.latents import (
 )
 from zoo.training.loop import TrainFunction
 from zoo.training.model import TrainStepModel, whole_number
+from zoo.training.muon import Muon
 from zoo.training.pairs import check_pairs, check_translators, only_pairs
 from zoo.training.pool import ImagePool
 from zoo.training.segmentation import SegmentationModel, confusion_of
@@ -51,6 +52,7 @@ __all__ = [
     "GlobalBatch",
     "ImagePool",
     "LatentModel",
+    "Muon",
     "SegmentationModel",
     "StopOnNonFinite",
     "TextModel",
