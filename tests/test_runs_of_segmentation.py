@@ -15,7 +15,8 @@ from zoo import runs
 TINY = ["--data", "scenes", "--image-size", "40", "--small-width", "4", "--judged-images", "8", "--batch-size", "2"]
 TINY += ["--steps-per-epoch", "2", "--epochs", "2", "--verbose", "silent"]
 # Every random change of the pictures.
-RANDOM = ["--flip", "True", "--enlarge", "1.5", "--reduce", "0.7", "--recolour", "0.2", "--turn", "9", "--crop", "32"]
+RANDOM = ["--flip", "True", "--enlarge", "1.5", "--reduce", "0.7", "--recolour", "0.2", "--turn", "9"]
+RANDOM += ["--stretch", "1.2", "--crop", "32"]
 LEARNT = ["--optimizer", "muon", "--width", "4", "--stride", "32"]
 FIGURES = {"pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou"}
 
@@ -85,6 +86,7 @@ def test_backbones_of_keras_cv_are_built(backbone):
         (["--enlarge", "0.5"], "`--enlarge` must be 1 or more"),
         (["--recolour", "1"], "`--recolour` must be below 1"),
         (["--turn", "200"], "`--turn` must be at most 180"),
+        (["--stretch", "0.5"], "`--stretch` must be 1 or more"),
         (["--crop", "0"], "`--crop` must be a whole number from 1"),
         (["--small-blocks", "1", "0", "1", "1"], "`--small-blocks` must be a whole number from 1"),
         (["--stride", "4"], "stride"),

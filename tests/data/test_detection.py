@@ -136,7 +136,7 @@ def test_the_order_is_that_of_any_source(source, group):
 
 
 def test_a_resumed_run_sees_what_an_uninterrupted_one_saw(source):
-    options = {"seed": 7, "augment": flip_and_scale(True, 0.5, 2.0, 0.3, 20)}
+    options = {"seed": 7, "augment": flip_and_scale(True, 0.5, 2.0, 0.3, 20, stretch=1.5)}
     whole = numpy_of(source.batches(5, **options), 10)
     same(numpy_of(source.batches(5, **options, first_epoch=1, first_step=2), 4), whole[6:])
     parts = numpy_of(source.batches(5, **options, replicas=(0, 2, 2)), 2)
@@ -240,13 +240,17 @@ def test_pictures_are_turned_about_their_middle_as_their_keys_say(source):
     np.testing.assert_array_equal(found["sizes"], targets["sizes"])
 
 
-def test_pictures_are_resized_and_cut_as_their_keys_say(source):
+@pytest.mark.parametrize("stretch", [1.0, 2.0])
+def test_pictures_are_resized_and_cut_as_their_keys_say(source, stretch):
     """By the definition: `tf.image.resize` of the whole picture, then a slice, for pixels; the nearest, for masks."""
-    (images, targets), (after, found) = changed(source, range(23), True, 0.5, 3.0, seed=2)
+    options = (True, 0.5, 3.0, 0.0, 0.0, None, stretch)
+    (images, targets), (after, found) = changed(source, range(23), *options, seed=2)
     for row, key in enumerate(keys_of(2, 0, tf.range(23, dtype=tf.int64))):
         mirror, factor, *offset = random.uniform((4,), seed=key).numpy()
         flip = slice(None, None, -1 if mirror < 0.5 else 1)
-        resized = np.rint(np.float32([20, 30]) * (np.float32(0.5) + np.float32(2.5) * factor)).astype(int)
+        wider = stretch ** (2 * random.uniform((8,), tf.bitwise.invert(key)).numpy()[7] - 1)
+        factors = (np.float32(0.5) + np.float32(2.5) * factor) * np.sqrt([1 / wider, wider])
+        resized = np.rint(np.float32([20, 30]) * factors.astype("float32")).astype(int)
         kept = np.minimum(resized, CANVAS)
         top, left = np.floor(offset * (resized - kept + 1)).astype(int)
         height, width = kept
@@ -344,6 +348,7 @@ def test_on_a_full_canvas_mirroring_is_that_of_keras_cv(source):
         (lambda _: flip_and_scale(reduce=0), "`reduce` must be a finite number above 0"),
         (lambda _: flip_and_scale(reduce=1.5), "`reduce` must be at most 1"),
         (lambda _: flip_and_scale(enlarge=0.5), "`enlarge` must be a finite number of at least 1"),
+        (lambda _: flip_and_scale(stretch=0.9), "`stretch` must be a finite number of at least 1"),
         (lambda _: flip_and_scale(turn=181), "`turn` must be at most 180"),
         (lambda _: flip_and_scale(recolour=1), "`recolour` must be a finite number .*below 1"),
         (

@@ -28,6 +28,8 @@ class FlipAndScale:
             square lies around a pixel, as far as the picture reaches: one of the pixels of one of the classes in the
             picture, which have equal chances, but for class 0, mostly the background, which counts where nothing else
             is. So what is small or rare is seen more often, as in nnU-Net (Isensee et al. 2021).
+        stretch: Largest factor, at least 1, by which a picture becomes wider or narrower for its height, and keeps its
+            area. Factors and their inverses have equal chances.
 
     Raises:
         ValueError: If a number is out of range.
@@ -40,7 +42,7 @@ class FlipAndScale:
         >>> images, targets = next(iter(scenes.batches(8, augment=flip_and_scale(flip=False, enlarge=1.5))))
     """
 
-    def __init__(self, flip=True, reduce=1.0, enlarge=1.0, recolour=0.0, turn=0.0, crop=None):
+    def __init__(self, flip=True, reduce=1.0, enlarge=1.0, recolour=0.0, turn=0.0, crop=None, stretch=1.0):
         """Checks the numbers."""
         check_number("reduce", reduce, 0, above=True)
         check_number("enlarge", enlarge, 1)
@@ -54,12 +56,13 @@ class FlipAndScale:
         self.recolour, self.turn = float(recolour), float(turn)
         if crop is not None:
             check_positive("crop", crop)
-        self.crop = crop
+        check_number("stretch", stretch, 1)
+        self.crop, self.stretch = crop, float(stretch)
 
     def __repr__(self):
         """What it does."""
         factors = f"reduce={self.reduce:g}, enlarge={self.enlarge:g}, recolour={self.recolour:g}, turn={self.turn:g}"
-        return f"<FlipAndScale flip={self.flip}, {factors}, crop={self.crop}>"
+        return f"<FlipAndScale flip={self.flip}, {factors}, crop={self.crop}, stretch={self.stretch:g}>"
 
     def __call__(self, images, targets, keys):
         """Changes each picture as its key says.
@@ -95,9 +98,11 @@ class FlipAndScale:
         from zoo import random
 
         canvas, size = (self.crop, self.crop) if self.crop else image.shape[:2], targets["sizes"]
-        draws, more = random.uniform((4,), seed=key), random.uniform((7,), seed=tf.bitwise.invert(key))
+        draws, more = random.uniform((4,), seed=key), random.uniform((8,), seed=tf.bitwise.invert(key))
         factor = self.reduce + (self.enlarge - self.reduce) * draws[1]
-        resized = tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float32) * factor), tf.int32), 1)
+        # Of height and width; the aspect changes by the square.
+        factors = factor * self.stretch ** (tf.constant([-0.5, 0.5]) * (2 * more[7] - 1))
+        resized = tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float32) * factors), tf.int32), 1)
         kept = tf.minimum(resized, canvas)
         is_mirrored = (draws[0] < 0.5) if self.flip else tf.constant(False)
         start = self._start(draws[2:], targets, resized, kept, is_mirrored)
@@ -152,9 +157,9 @@ class FlipAndScale:
         return tf.clip_by_value(middle - kept // 2, 0, resized - kept)
 
 
-def flip_and_scale(flip=True, reduce=1.0, enlarge=1.0, recolour=0.0, turn=0.0, crop=None):
+def flip_and_scale(flip=True, reduce=1.0, enlarge=1.0, recolour=0.0, turn=0.0, crop=None, stretch=1.0):
     """What `batches(augment=...)` of pictures with objects or label maps takes: see `FlipAndScale`."""
-    return FlipAndScale(flip, reduce, enlarge, recolour, turn, crop)
+    return FlipAndScale(flip, reduce, enlarge, recolour, turn, crop, stretch)
 
 
 def _pixel_of_a_class(labels, which, where):

@@ -24,6 +24,8 @@ class PicturesConfig(RunConfig):
     """The contrast of each of their colours is changed by up to this share at random, and the brightness by half."""
     turn: float = 0.0
     """They are turned by up to so many degrees to either side at random."""
+    stretch: float = 1.0
+    """They become up to so many times as wide for their height, or as narrow, at random; 1 for never."""
     judged_images: int = 1000
     """Pictures that an evaluation looks at, at most."""
     judged_split: Literal["test", "train"] = "test"
@@ -42,6 +44,9 @@ class PicturesConfig(RunConfig):
         if self.turn > 180:
             raise ValueError(f"`--turn` must be at most 180: degrees to either side. Received: {self.turn:g}.")
 
+        if self.stretch < 1:
+            raise ValueError(f"`--stretch` must be 1 or more: a factor of the aspect. Received: {self.stretch:g}.")
+
     @property
     def batch_options(self):
         """How batches of training pictures are changed at random."""
@@ -52,7 +57,7 @@ class PicturesConfig(RunConfig):
         from zoo.data.detection import flip_and_scale
 
         flip = self.data != "scenes" if self.flip is None else self.flip
-        return flip_and_scale(flip, self.reduce, self.enlarge, self.recolour, self.turn, crop)
+        return flip_and_scale(flip, self.reduce, self.enlarge, self.recolour, self.turn, crop, self.stretch)
 
     @property
     def judged_pictures(self):
