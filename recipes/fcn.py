@@ -21,9 +21,13 @@ pixels; with `--image-size 256` or more they are narrower. Most of a scene is ba
 digits takes a fraction of the time, and more blocks at strides of 8 and 16 let their features see whole digits. So
 
 python -m recipes.fcn --image-size 256 --crop 128 --batch-size 32 --small-blocks 1 4 3 1 --learning-rate 2e-3 \
-    --weight-decay 0.05 --reduce 0.8 --enlarge 1.25 --recolour 0.4 --steps-per-epoch 500 --epochs 10
+    --weight-decay 0.05 --reduce 0.8 --enlarge 1.25 --recolour 0.4 --steps-per-epoch 500 --epochs 10 \
+    --out runs/scenes256
+python -m recipes.fcn --image-size 384 --crop 160 --batch-size 24 --small-blocks 1 4 3 1 --optimizer muon \
+    --learning-rate 1.5e-3 --weight-decay 0.05 --reduce 0.65 --enlarge 1.15 --recolour 0.4 --turn 10 \
+    --steps-per-epoch 500 --epochs 11 --begin-with runs/scenes256/model.keras
 
-reaches a mean IU of 82.7 on held-out scenes, in 66 minutes on two cores with `TF_ENABLE_ONEDNN_OPTS=1`.
+reach a mean IU of 82.7 and 87.6 on held-out scenes, in 66 and 95 minutes on two cores with `TF_ENABLE_ONEDNN_OPTS=1`.
 """
 
 from dataclasses import dataclass
