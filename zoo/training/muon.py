@@ -14,7 +14,8 @@ class Muon(keras.optimizers.Muon):
     * width * channels, filters) for a convolution, as its author does (K. Jordan 2024). Each update then has a root
     mean square of about `rms_rate`, 0.2, as Adam's do, so that step size and weight decay of Adam fit (Liu et al. 2025,
     https://arxiv.org/abs/2502.16982). What has fewer than two axes, embeddings, and all whose path one of the patterns
-    `exclude_layers` is found in are moved by AdamW: name the last layer there, which scores classes.
+    `exclude_layers` is found in are moved by AdamW: name the last layer there, which scores classes, and very wide
+    ones, since an update takes about 20 n^2 m multiplications for a matrix with sides of n <= m.
 
     Args:
         *args: As for `keras.optimizers.Muon`.
