@@ -43,7 +43,6 @@ class PicturesConfig(RunConfig):
             raise ValueError(f"`--recolour` must be below 1: a share of the contrast. Received: {self.recolour:g}.")
         if self.turn > 180:
             raise ValueError(f"`--turn` must be at most 180: degrees to either side. Received: {self.turn:g}.")
-
         if self.stretch < 1:
             raise ValueError(f"`--stretch` must be 1 or more: a factor of the aspect. Received: {self.stretch:g}.")
 
