@@ -65,6 +65,9 @@ class Config(runs.SegmentationConfig):
     """Channels of the first stage of the small backbone; each of the next three has twice as many."""
     small_blocks: tuple[int, int, int, int] = (1, 1, 1, 1)
     """Blocks of its four stages. More of them make features at strides of 8 and 16 see whole objects."""
+    top_down: tuple[int, int] | None = None
+    """Blocks at strides of 16 and 8 after the coarser features are added to theirs (`zoo.top_down`); None for the
+    paper's skips alone."""
     width: int = 0
     """Channels of fc6 and fc7 (paper: 4096); 0 to score the features of the backbone as they are."""
     dropout: float = 0.5
@@ -106,10 +109,12 @@ class Config(runs.SegmentationConfig):
 
 def build(config, canvas_and_names):
     """The compiled model."""
-    from zoo import FCN, carry_over, fcn_head, fcn_levels, load_vgg16_weights, vgg16_normalisation
+    from zoo import FCN, carry_over, fcn_head, fcn_levels, load_vgg16_weights, top_down, vgg16_normalisation
 
     (height, width, _), names = canvas_and_names
     backbone = fcn_levels(backbone_of(config))
+    if config.top_down is not None:
+        backbone = top_down(backbone, config.top_down)
     channels = [one.shape[-1] for one in backbone.outputs]
     options = {"width": config.width, "dropout": config.dropout, "scales": config.scales}
     model = FCN(

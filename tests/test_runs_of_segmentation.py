@@ -17,7 +17,7 @@ TINY += ["--steps-per-epoch", "2", "--epochs", "2", "--verbose", "silent"]
 # Every random change of the pictures.
 RANDOM = ["--flip", "True", "--enlarge", "1.5", "--reduce", "0.7", "--recolour", "0.2", "--turn", "9"]
 RANDOM += ["--stretch", "1.2", "--crop", "32"]
-LEARNT = ["--optimizer", "muon", "--width", "4", "--stride", "32"]
+LEARNT = ["--optimizer", "muon", "--width", "4", "--stride", "32", "--top-down", "1", "1"]
 FIGURES = {"pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou"}
 
 
@@ -61,7 +61,12 @@ def test_a_stage_begins_with_the_one_before(finished):
     """FCN-16s has what FCN-32s learnt, and layers of its own as they begin."""
     earlier = keras.models.load_model(finished / "run" / "model.keras")
     config = fcn.Config(
-        small_width=4, width=4, stride=16, begin_with=finished / "run" / "model.keras", steps_per_epoch=1
+        small_width=4,
+        top_down=(1, 1),
+        width=4,
+        stride=16,
+        begin_with=finished / "run" / "model.keras",
+        steps_per_epoch=1,
     )
     model = fcn.build(config, ((40, 40, 3), earlier.num_classes * ("a",)))
     for one, other in zip(model.backbone.weights, earlier.backbone.weights, strict=True):
@@ -89,6 +94,7 @@ def test_backbones_of_keras_cv_are_built(backbone):
         (["--stretch", "0.5"], "`--stretch` must be 1 or more"),
         (["--crop", "0"], "`--crop` must be a whole number from 1"),
         (["--small-blocks", "1", "0", "1", "1"], "`--small-blocks` must be a whole number from 1"),
+        (["--top-down", "0", "1"], "`--top-down` must be a whole number from 1"),
         (["--stride", "4"], "stride"),
         (["--weights", "w.h5"], "`--weights` needs `--backbone vgg16`. Received: small"),
         (["--weights", "w.h5", "--backbone", "vgg16"], "There is no file `w.h5`. Expected one for `--weights`"),

@@ -1,11 +1,12 @@
 """The residual networks of torchvision: their features, what is trained, and how they are kept."""
 
 import keras
+import keras_cv
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo import FrozenNormConv2D, torchvision_resnet
+from zoo import FCN, FrozenNormConv2D, fcn_head, fcn_levels, top_down, torchvision_resnet
 
 SMALL = {"width": 8, "blocks": (1, 2, 1, 1)}
 SMALLEST = {"width": 8, "blocks": (1, 1, 1, 1)}
@@ -205,3 +206,48 @@ def test_bad_arguments(options, message):
 def test_even_kernels_are_refused():
     with pytest.raises(ValueError, match="`kernel_size` must be odd.*Received: 4"):
         FrozenNormConv2D(8, 4)
+
+
+def test_finer_features_get_the_coarser_ones():
+    rng = np.random.default_rng(0)
+    levels = fcn_levels(torchvision_resnet(18, batch_norm="live", width=4, blocks=(1, 1, 1, 1)))
+    network = top_down(levels, (1, 2))
+    randomise(network, rng)
+    images = images_of(rng, 2, 64, 96, 3)
+    c3, c4, c5 = levels(images)
+    d3, d4, unchanged = network(images)
+    np.testing.assert_array_equal(unchanged, c5)
+
+    # By definition, from TensorFlow's own operations.
+    def normalised(x, kernel, norm):
+        norm = network.get_layer(norm)
+        scale = norm.gamma / np.sqrt(norm.moving_variance + norm.epsilon)
+        return (tf.nn.conv2d(x, network.get_layer(kernel).kernel, 1, "SAME") - norm.moving_mean) * scale + norm.beta
+
+    for skip, coarser, level, number, found in ((c4, c5, 4, 1, d4), (c3, d4, 3, 2, d3)):
+        lateral = normalised(coarser, f"down{level}_lateral", f"down{level}_lateral_bn")
+        x = tf.nn.relu(np.repeat(np.repeat(lateral, 2, 1), 2, 2) + skip)
+        for place in range(number):
+            name = f"down{level}_{place}"
+            branch = tf.nn.relu(normalised(x, f"{name}_conv1", f"{name}_bn1"))
+            x = tf.nn.relu(x + normalised(branch, f"{name}_conv2", f"{name}_bn2"))
+        np.testing.assert_allclose(found, x, rtol=2e-5, atol=2e-5)
+
+
+def test_a_network_keeps_its_way_up_inside_a_model():
+    # KerasCV's VGG16 names its pools, by which its features are found where there is nothing else.
+    vgg = keras_cv.models.VGG16Backbone(include_rescaling=False, include_top=False, input_shape=(None, None, 3))
+    network = top_down(fcn_levels(vgg))
+    model = FCN(network, 2, head=fcn_head((256, 512, 512), 2, width=0))
+    assert [one.name for one in model.backbone.outputs] == [one.name for one in network.outputs]
+
+
+def test_wrong_ways_up_are_refused():
+    backbone = torchvision_resnet(18, width=4, blocks=(1, 1, 1, 1))
+    with pytest.raises(ValueError, match="must have three outputs.*Received: 4. `zoo.fcn_levels"):
+        top_down(backbone)
+    for blocks in ((1,), (0, 1), 2):
+        with pytest.raises(ValueError, match="`blocks` must be two whole numbers of 1 or more.*Received: "):
+            top_down(fcn_levels(backbone), blocks)
+    with pytest.raises(ValueError, match="`network` must be a network to features at strides of 8, 16 and 32"):
+        top_down("resnet")

@@ -1,10 +1,12 @@
 """The residual networks of torchvision (He et al. 2015, version 1.5), which take its trained weights."""
 
+from functools import partial
+
 import keras
 import tensorflow as tf
 from keras import initializers, layers
 
-from zoo.checks import are_whole, check_choice, check_number, check_positive, check_whole
+from zoo.checks import are_whole, check_choice, check_kind, check_number, check_positive, check_whole
 
 # Blocks of the four stages, and whether they are bottlenecks.
 _DEPTHS = {
@@ -84,6 +86,52 @@ def torchvision_resnet(
             x = block(x, width << stage, strides, f"layer{stage + 1}_{place}", make)
         outputs.append(x)
     return keras.Model(inputs, outputs, name=f"torchvision_resnet{depth}")
+
+
+def top_down(network, blocks=(1, 1)):
+    """Features at strides of 8 and 16 that know the coarser ones, as on the way up in a U-Net.
+
+    The coarsest features, brought to the channels of the next finer ones by a convolution of 1 x 1 and made twice as
+    fine, are added to these, and blocks of two 3 x 3 convolutions follow; the same once more. So what a cell looks like
+    and what it is part of meet before classes are scored, where the skips of an FCN only add up scores of each.
+
+    Args:
+        network: `keras.Model` from images to features at strides of 8, 16 and 32, such as
+            `zoo.fcn_levels(torchvision_resnet(18, batch_norm="live"))`, for images of multiples of 32 pixels a side.
+        blocks: Numbers of residual blocks at strides of 16 and 8, each 1 or more.
+
+    Returns:
+        `keras.Model` from images to [D3, D4, C5], of the same strides and channels; batch normalisation is live.
+
+    Raises:
+        ValueError: If the network has other than three outputs, or `blocks` are not two whole numbers of 1 or more.
+
+    Example:
+        FCN(top_down(fcn_levels(torchvision_resnet(18, batch_norm="live")), (2, 2)), num_classes=11)
+
+    Reference: Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597; sums instead of concatenations, as in feature
+    pyramids (Lin et al. 2017, https://arxiv.org/abs/1612.03144).
+    """
+    check_kind("network", network, keras.Model, "a network to features at strides of 8, 16 and 32")
+    if len(network.outputs) != 3:
+        raise ValueError(
+            f"`network` must have three outputs, at strides of 8, 16 and 32. Received: {len(network.outputs)}. "
+            "`zoo.fcn_levels(network)` gives them."
+        )
+    if not are_whole(blocks) or len(blocks) != 2:
+        raise ValueError(f"`blocks` must be two whole numbers of 1 or more, of strides 16 and 8. Received: {blocks!r}.")
+    make = partial(_live_conv, epsilon=1e-5, trainable=True)
+    *finer, x = network.outputs
+    outputs = [x]
+    for level, number in zip((4, 3), blocks, strict=True):
+        skip = finer.pop()
+        x = make(x, skip.shape[-1], 1, 1, f"down{level}_lateral", f"down{level}_lateral_bn")
+        x = layers.UpSampling2D(2, name=f"down{level}_up")(x)
+        x = layers.ReLU(name=f"down{level}_relu")(layers.Add(name=f"down{level}_add")([x, skip]))
+        for place in range(number):
+            x = _basic(x, skip.shape[-1], 1, f"down{level}_{place}", make)
+        outputs.append(x)
+    return keras.Model(network.input, outputs[::-1], name="top_down")
 
 
 @keras.saving.register_keras_serializable("zoo")

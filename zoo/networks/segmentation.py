@@ -39,12 +39,12 @@ def fcn_levels(backbone, batch_norm="live"):
     """
     names = {layer.name for layer in backbone.layers}
     pools = [f"block{block}_pool" for block in (3, 4, 5)]
-    if set(pools) <= names:
+    if len(backbone.outputs) >= len(STRIDES):
+        outputs = backbone.outputs[-3:]
+    elif set(pools) <= names:
         outputs = [backbone.get_layer(name).output for name in pools]
     elif hasattr(backbone, "pyramid_level_inputs"):
         outputs = pyramid_levels(backbone, batch_norm).outputs[1:]
-    elif len(backbone.outputs) >= len(STRIDES):
-        outputs = backbone.outputs[-3:]
     else:
         raise ValueError(
             "The backbone must give features at strides of 8, 16 and 32. Expected: KerasCV's `VGG16Backbone` or "
