@@ -29,7 +29,7 @@ TINY += [
 TINY += ["--batch-size", "2", "--steps-per-epoch", "2", "--epochs", "2", "--verbose", "silent"]
 # Every random change of the pictures.
 RANDOM = ["--flip", "True", "--enlarge", "1.5", "--reduce", "0.7", "--recolour", "0.2", "--turn", "9"]
-RANDOM += ["--stretch", "1.2"]
+RANDOM += ["--stretch", "1.2", "--warp", "0.1"]
 FIGURES = {"box_ap", "box_ap50", "box_ap75", "mask_ap", "mask_ap50", "mask_ap75"}
 
 
@@ -104,6 +104,7 @@ def test_anchors_follow_the_canvas(side, expected):
         (["--recolour", "1"], "`--recolour` must be below 1"),
         (["--turn", "200"], "`--turn` must be at most 180"),
         (["--stretch", "0.5"], "`--stretch` must be 1 or more"),
+        (["--warp", "0.6"], "`--warp` must be at most 0.5"),
         (["--reduce", "1.5"], "`--reduce` 1 or less. Received: 1 and 1.5"),
         (["--anchor-sizes", "8", "16"], "must be five sides, one for each level. Received: 2"),
         (["--weights", "w.pth"], "`--weights` needs a backbone of torchvision"),

@@ -16,7 +16,7 @@ TINY = ["--data", "scenes", "--image-size", "40", "--small-width", "4", "--judge
 TINY += ["--steps-per-epoch", "2", "--epochs", "2", "--verbose", "silent"]
 # Every random change of the pictures.
 RANDOM = ["--flip", "True", "--enlarge", "1.5", "--reduce", "0.7", "--recolour", "0.2", "--turn", "9"]
-RANDOM += ["--stretch", "1.2", "--crop", "32"]
+RANDOM += ["--stretch", "1.2", "--warp", "0.1", "--crop", "32"]
 LEARNT = ["--optimizer", "muon", "--width", "4", "--stride", "32", "--top-down", "1", "1"]
 FIGURES = {"pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou"}
 
@@ -92,6 +92,7 @@ def test_backbones_of_keras_cv_are_built(backbone):
         (["--recolour", "1"], "`--recolour` must be below 1"),
         (["--turn", "200"], "`--turn` must be at most 180"),
         (["--stretch", "0.5"], "`--stretch` must be 1 or more"),
+        (["--warp", "0.6"], "`--warp` must be at most 0.5"),
         (["--crop", "0"], "`--crop` must be a whole number from 1"),
         (["--small-blocks", "1", "0", "1", "1"], "`--small-blocks` must be a whole number from 1"),
         (["--top-down", "0", "1"], "`--top-down` must be a whole number from 1"),

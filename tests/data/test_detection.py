@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
+from scipy.ndimage import map_coordinates
 
 from zoo import data, random
+from zoo.checks import VOID
 from zoo.data.augment import keys_of
 from zoo.data.canvas import Scene
 from zoo.data.detection import DetectionSource, flip_and_scale, label_maps
@@ -136,7 +139,7 @@ def test_the_order_is_that_of_any_source(source, group):
 
 
 def test_a_resumed_run_sees_what_an_uninterrupted_one_saw(source):
-    options = {"seed": 7, "augment": flip_and_scale(True, 0.5, 2.0, 0.3, 20, stretch=1.5)}
+    options = {"seed": 7, "augment": flip_and_scale(True, 0.5, 2.0, 0.3, 20, stretch=1.5, warp=0.2)}
     whole = numpy_of(source.batches(5, **options), 10)
     same(numpy_of(source.batches(5, **options, first_epoch=1, first_step=2), 4), whole[6:])
     parts = numpy_of(source.batches(5, **options, replicas=(0, 2, 2)), 2)
@@ -304,6 +307,37 @@ def test_masks_and_pixels_stay_together(turn):
     assert seen > 15
 
 
+def test_pictures_are_warped_as_their_keys_say(source):
+    """By the definition: a field that Pillow makes smooth, and SciPy's interpolation with nothing beyond the border."""
+    images, targets = tf.nest.map_structure(lambda *values: np.stack(values), *map(source.read, range(23)))
+    keys, warp = keys_of(3, 0, tf.range(23, dtype=tf.int64)), flip_and_scale(flip=False, warp=0.3)
+    after, found = tf.nest.map_structure(np.asarray, tf.function(warp)(tf.constant(images), targets, keys))
+    labels = {"labels": np.where(targets["masks"].any(1), 7, 1).astype("uint8"), "sizes": targets["sizes"]}
+    mapped = tf.function(warp)(tf.constant(images), labels, keys)[1]["labels"].numpy()
+    compared = 0
+    for row, key in enumerate(keys):
+        field = 0.3 * random.normal((5, 5, 2), seed=key + [1, 0]).numpy() * [20 / 5, 30 / 5]
+        moved = [
+            np.asarray(Image.fromarray(field[..., axis].astype("float32")).resize((30, 20), Image.Resampling.BICUBIC))
+            for axis in range(2)
+        ]
+        places = np.mgrid[:20, :30] + moved
+        options = {"coordinates": places, "mode": "grid-constant"}
+        pixels = [map_coordinates(images[row, :20, :30, each].astype(float), order=1, **options) for each in range(3)]
+        # Rounding, and fields that differ by 0.002 pixels where TensorFlow takes bicubic weights from a table.
+        np.testing.assert_allclose(after[row, :20, :30], np.stack(pixels, -1), atol=0.5 + 0.002 * 255)
+        # Which pixel is nearest is not to be asked where two are equally near.
+        clear = (np.abs(places % 1 - 0.5) > 2e-3).all(0)
+        masks = [map_coordinates(mask[:20, :30], order=0, **options) for mask in targets["masks"][row]]
+        np.testing.assert_array_equal(found["masks"][row, :, :20, :30][:, clear], np.stack(masks)[:, clear])
+        maps = map_coordinates(labels["labels"][row, :20, :30], order=0, cval=VOID, **options)
+        np.testing.assert_array_equal(mapped[row, :20, :30][clear], maps[clear])
+        compared += clear.sum()
+    assert compared > 0.98 * 23 * 600 and (mapped == VOID)[:, :20, :30].any() and (mapped == 7).any()
+    assert np.abs(after.astype(int) - images).max() > 50
+    assert not after[:, 20:].any() and not after[:, :, 30:].any() and (mapped[:, 20:] == VOID).all()
+
+
 def test_on_a_full_canvas_mirroring_is_that_of_keras_cv(source):
     """And on others its layers lose the picture's place: should this fail, they may take the place of ours."""
     import keras_cv
@@ -350,6 +384,8 @@ def test_on_a_full_canvas_mirroring_is_that_of_keras_cv(source):
         (lambda _: flip_and_scale(enlarge=0.5), "`enlarge` must be a finite number of at least 1"),
         (lambda _: flip_and_scale(stretch=0.9), "`stretch` must be a finite number of at least 1"),
         (lambda _: flip_and_scale(turn=181), "`turn` must be at most 180"),
+        (lambda _: flip_and_scale(warp=0.6), "`warp` must be at most 0.5, beyond which pictures fold"),
+        (lambda _: flip_and_scale(warp=-0.1), "`warp` must be a finite number of at least 0"),
         (lambda _: flip_and_scale(recolour=1), "`recolour` must be a finite number .*below 1"),
         (
             lambda source: source.batches(5, augment=flip_and_scale(crop=8)),

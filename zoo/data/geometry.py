@@ -8,9 +8,12 @@ import math
 
 from zoo.checks import VOID, check_number, check_positive
 
+# Rows and columns of the parts of a picture whose middles are moved by random displacements.
+_PARTS = 5
+
 
 class FlipAndScale:
-    """Mirrors, resizes, recolours, turns and crops pictures to a canvas, by random numbers of keys.
+    """Mirrors, resizes, recolours, turns, warps and crops pictures to a canvas, by random numbers of keys.
 
     A picture stays at the top left of its canvas. Boxes are drawn anew around what is left of each mask, also where
     nothing changes; an object of which nothing is left becomes padding, where it stands. A label map changes with its
@@ -30,6 +33,10 @@ class FlipAndScale:
             is. So what is small or rare is seen more often, as in nnU-Net (Isensee et al. 2021).
         stretch: Largest factor, at least 1, by which a picture becomes wider or narrower for its height, and keeps its
             area. Factors and their inverses have equal chances.
+        warp: How far pixels move, for handwriting that differs from hand to hand: the standard deviation, at most 0.5,
+            of displacements drawn for 5 x 5 parts of what is kept of a picture, as a share of the sides of such a part;
+            between, they change smoothly (bicubic), as in U-Net (Ronneberger et al. 2015, section 3.1). What comes in
+            from outside is as for `turn`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -42,7 +49,7 @@ class FlipAndScale:
         >>> images, targets = next(iter(scenes.batches(8, augment=flip_and_scale(flip=False, enlarge=1.5))))
     """
 
-    def __init__(self, flip=True, reduce=1.0, enlarge=1.0, recolour=0.0, turn=0.0, crop=None, stretch=1.0):
+    def __init__(self, flip=True, reduce=1.0, enlarge=1.0, recolour=0.0, turn=0.0, crop=None, stretch=1.0, warp=0.0):
         """Checks the numbers."""
         check_number("reduce", reduce, 0, above=True)
         check_number("enlarge", enlarge, 1)
@@ -57,12 +64,16 @@ class FlipAndScale:
         if crop is not None:
             check_positive("crop", crop)
         check_number("stretch", stretch, 1)
-        self.crop, self.stretch = crop, float(stretch)
+        check_number("warp", warp, 0)
+        if warp > 0.5:
+            raise ValueError(f"`warp` must be at most 0.5, beyond which pictures fold. Received: {warp!r}.")
+        self.crop, self.stretch, self.warp = crop, float(stretch), float(warp)
 
     def __repr__(self):
         """What it does."""
         factors = f"reduce={self.reduce:g}, enlarge={self.enlarge:g}, recolour={self.recolour:g}, turn={self.turn:g}"
-        return f"<FlipAndScale flip={self.flip}, {factors}, crop={self.crop}, stretch={self.stretch:g}>"
+        more = f"crop={self.crop}, stretch={self.stretch:g}, warp={self.warp:g}"
+        return f"<FlipAndScale flip={self.flip}, {factors}, {more}>"
 
     def __call__(self, images, targets, keys):
         """Changes each picture as its key says.
@@ -124,19 +135,23 @@ class FlipAndScale:
         margin = [[0, canvas[0] - kept[0]], [0, canvas[1] - kept[1]]]
 
         angle = self.turn / 180 * math.pi * (2 * more[6] - 1)
+        places = _places(random.normal((_PARTS, _PARTS, 2), seed=key + [1, 0]) * self.warp, kept) if self.warp else None
+
+        def bent(pictures, interpolation, beside):
+            """Pictures (n, height, width, channels), turned and warped."""
+            pictures = _turned(pictures, angle, interpolation, beside) if self.turn else pictures
+            return _warped(pictures, places, interpolation, beside) if self.warp else pictures
 
         def moved(maps, beside):
             """Maps (..., height, width) by nearest neighbour, and what is beside the picture."""
             around = [[0, 0]] * (maps.shape.rank - 2) + margin
             picture = tf.gather(tf.gather(maps, rows, axis=-2), columns, axis=-1)
-            if self.turn:
-                flat = tf.reshape(picture, (-1, *tf.unstack(kept), 1))
-                picture = tf.reshape(_turned(flat, angle, "NEAREST", beside), tf.shape(picture))
+            flat = tf.reshape(picture, (-1, *tf.unstack(kept), 1))
+            picture = tf.reshape(bent(flat, "NEAREST", beside), tf.shape(picture))
             shape = (*maps.shape[:-2], *canvas)
             return tf.ensure_shape(tf.pad(picture, around, constant_values=beside), shape)
 
-        picture = _turned(picture[None], angle, "BILINEAR", 0)[0] if self.turn else picture
-        picture = tf.pad(picture, [*margin, [0, 0]])
+        picture = tf.pad(bent(picture[None], "BILINEAR", 0)[0], [*margin, [0, 0]])
         if "labels" in targets:
             changed = {"labels": moved(targets["labels"], VOID), "sizes": kept}
         else:
@@ -157,9 +172,9 @@ class FlipAndScale:
         return tf.clip_by_value(middle - kept // 2, 0, resized - kept)
 
 
-def flip_and_scale(flip=True, reduce=1.0, enlarge=1.0, recolour=0.0, turn=0.0, crop=None, stretch=1.0):
+def flip_and_scale(flip=True, reduce=1.0, enlarge=1.0, recolour=0.0, turn=0.0, crop=None, stretch=1.0, warp=0.0):
     """What `batches(augment=...)` of pictures with objects or label maps takes: see `FlipAndScale`."""
-    return FlipAndScale(flip, reduce, enlarge, recolour, turn, crop, stretch)
+    return FlipAndScale(flip, reduce, enlarge, recolour, turn, crop, stretch, warp)
 
 
 def _pixel_of_a_class(labels, which, where):
@@ -216,6 +231,42 @@ def _turned(pictures, angle, interpolation, beside):
         interpolation=interpolation,
         fill_mode="CONSTANT",
     )
+
+
+def _places(displacements, size):
+    """Where each pixel of a warped picture comes from, (height, width, 2): row and column, counted by their middles.
+
+    Args:
+        displacements: (n, n, 2), of the middles of n x n equal parts, as shares of the sides of a part.
+        size: int32 (2,), height and width.
+    """
+    import tensorflow as tf
+
+    sides = tf.cast(size, tf.float32) / displacements.shape[0]
+    there = tf.stack(tf.meshgrid(*map(tf.range, tf.unstack(size)), indexing="ij"), -1)
+    return tf.cast(there, tf.float32) + tf.image.resize(displacements * sides, size, "bicubic")
+
+
+def _warped(pictures, places, interpolation, beside):
+    """Pictures (n, height, width, channels) whose pixels come from `places`, and what comes in from outside."""
+    import tensorflow as tf
+
+    shape = tf.shape(pictures)
+    height, width = shape[1], shape[2]
+    flat = tf.reshape(pictures, (-1, height * width, pictures.shape[3]))
+
+    def at(rows_and_columns):
+        rows, columns = tf.unstack(tf.cast(rows_and_columns, tf.int32), axis=-1)
+        is_inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        found = tf.gather(flat, tf.where(is_inside, rows * width + columns, 0), axis=1)
+        return tf.where(is_inside[..., None], found, tf.cast(beside, found.dtype))
+
+    if interpolation == "NEAREST":
+        return at(tf.floor(places + 0.5))
+    first = tf.floor(places)
+    down, right = tf.split(places - first, 2, axis=-1)
+    upper = (1 - right) * at(first) + right * at(first + [0, 1])
+    return (1 - down) * upper + down * ((1 - right) * at(first + [1, 0]) + right * at(first + 1))
 
 
 def _nearest(count, start, resized, size):

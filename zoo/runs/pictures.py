@@ -10,7 +10,7 @@ from zoo.runs.config import RunConfig
 class PicturesConfig(RunConfig):
     """What the recipes of objects and of labelled pixels have in common."""
 
-    MAY_BE_ZERO: ClassVar = (*RunConfig.MAY_BE_ZERO, "recolour", "turn")
+    MAY_BE_ZERO: ClassVar = (*RunConfig.MAY_BE_ZERO, "recolour", "turn", "warp")
 
     skip_damaged: bool = False
     """Leave damaged pictures and annotations out, instead of stopping."""
@@ -26,6 +26,9 @@ class PicturesConfig(RunConfig):
     """They are turned by up to so many degrees to either side at random."""
     stretch: float = 1.0
     """They become up to so many times as wide for their height, or as narrow, at random; 1 for never."""
+    warp: float = 0.0
+    """Their pixels move smoothly by random displacements, of a standard deviation of this share of a fifth of what is
+    kept of them; 0 for never."""
     judged_images: int = 1000
     """Pictures that an evaluation looks at, at most."""
     judged_split: Literal["test", "train"] = "test"
@@ -46,6 +49,9 @@ class PicturesConfig(RunConfig):
         if self.stretch < 1:
             raise ValueError(f"`--stretch` must be 1 or more: a factor of the aspect. Received: {self.stretch:g}.")
 
+        if self.warp > 0.5:
+            raise ValueError(f"`--warp` must be at most 0.5, beyond which pictures fold. Received: {self.warp:g}.")
+
     @property
     def batch_options(self):
         """How batches of training pictures are changed at random."""
@@ -56,7 +62,7 @@ class PicturesConfig(RunConfig):
         from zoo.data.detection import flip_and_scale
 
         flip = self.data != "scenes" if self.flip is None else self.flip
-        return flip_and_scale(flip, self.reduce, self.enlarge, self.recolour, self.turn, crop, self.stretch)
+        return flip_and_scale(flip, self.reduce, self.enlarge, self.recolour, self.turn, crop, self.stretch, self.warp)
 
     @property
     def judged_pictures(self):
