@@ -142,6 +142,24 @@ def test_files_come_on_the_canvas_of_the_model():
     np.testing.assert_array_equal(found["labels"][1], model.segment(small[None])[0])
 
 
+def test_requests_before_publishing_have_no_classes_so_close_that_rounding_decides():
+    """Of large pictures of noise alone, some pixels always had."""
+    model = spread(build())
+    model.image_size = (448, 448)
+    requests = dict(model.warmup())
+    images = requests["segment"]["images"]
+    assert images.shape == (2, 448, 448, 3) and len(np.unique(images)) > 100
+
+    def closest(images):
+        best = tf.math.top_k(model.logits(tf.constant(images)), 2).values.numpy()
+        return (best[..., 0] - best[..., 1]).min() / np.abs(best).max()
+
+    assert closest(images) > 2e-5 > closest(np.random.default_rng(0).integers(0, 256, images.shape, "uint8"))
+    files = model.compiled_once("of files", model.signatures()["from_bytes"][0])
+    found = files(tf.constant(list(requests["from_bytes"]["image_bytes"])))
+    np.testing.assert_array_equal(found["labels"], model.segment(images))
+
+
 def test_compiled_without_arguments_it_has_the_papers_optimizer():
     model = build()
     model.compile()

@@ -1,5 +1,6 @@
 """What models of the class of each pixel share: the checks of their examples, label maps, and what they serve."""
 
+import itertools
 from functools import partial
 
 import keras
@@ -14,6 +15,8 @@ from zoo.training.model import TrainStepModel
 
 # Scores that differ by less may change places where they are computed in another order.
 _CLOSE, _WARMUP_SEEDS = 2e-5, 10
+# Pixels of a side of the noise in a request; a picture of noise alone would, if large, always have scores so close.
+_NOISE = (64, 32, 16, 8)
 
 
 class SegmentationModel(TrainStepModel):
@@ -111,13 +114,16 @@ class SegmentationModel(TrainStepModel):
         }
 
     def warmup(self):
-        """Requests that each version answers before it takes traffic: two images of noise, as large as `image_size`.
+        """Requests that each version answers before it takes traffic: two images as large as `image_size`.
 
-        They are the first in which no two classes of a pixel are so close that rounding, which differs from one program
-        to another, could change their places: before it is published, an export must give what the model does.
+        They are grey, with as much noise at the top left as may be, and the first in which no two classes of a pixel
+        are so close that rounding, which differs from one program to another, could change their places: before it is
+        published, an export must give what the model does.
         """
-        for seed in range(_WARMUP_SEEDS):
-            images = np.random.default_rng(seed).integers(0, 256, (2, *self.image_size, 3), dtype="uint8")
+        for side, seed in itertools.product(_NOISE, range(_WARMUP_SEEDS)):
+            images = np.full((2, *self.image_size, 3), 128, "uint8")
+            noisy = images[:, :side, :side]
+            noisy[...] = np.random.default_rng(seed).integers(0, 256, noisy.shape, dtype="uint8")
             logits = self.logits(tf.constant(images))
             best = tf.math.top_k(logits, min(2, self.num_classes)).values.numpy()
             apart = best[..., 0] - best[..., -1]
