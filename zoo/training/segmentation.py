@@ -116,14 +116,15 @@ class SegmentationModel(TrainStepModel):
     def warmup(self):
         """Requests that each version answers before it takes traffic: two images as large as `image_size`.
 
-        They are grey, with as much noise at the top left as may be, and the first in which no two classes of a pixel
-        are so close that rounding, which differs from one program to another, could change their places: before it is
-        published, an export must give what the model does.
+        They are of one colour, with as much noise at the top left as may be, and the first in which no two classes of a
+        pixel are so close that rounding, which differs from one program to another, could change their places: before
+        it is published, an export must give what the model does.
         """
         for side, seed in itertools.product(_NOISE, range(_WARMUP_SEEDS)):
-            images = np.full((2, *self.image_size, 3), 128, "uint8")
+            rng = np.random.default_rng(seed)
+            images = np.tile(rng.integers(0, 256, (2, 1, 1, 3), dtype="uint8"), (1, *self.image_size, 1))
             noisy = images[:, :side, :side]
-            noisy[...] = np.random.default_rng(seed).integers(0, 256, noisy.shape, dtype="uint8")
+            noisy[...] = rng.integers(0, 256, noisy.shape, dtype="uint8")
             logits = self.logits(tf.constant(images))
             best = tf.math.top_k(logits, min(2, self.num_classes)).values.numpy()
             apart = best[..., 0] - best[..., -1]
