@@ -1,4 +1,4 @@
-"""The residual networks of torchvision (He et al. 2015, version 1.5), which take its trained weights."""
+"""The residual networks of torchvision (He et al. 2015, version 1.5), which take its trained weights; and a way up."""
 
 from functools import partial
 

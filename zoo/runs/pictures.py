@@ -48,7 +48,6 @@ class PicturesConfig(RunConfig):
             raise ValueError(f"`--turn` must be at most 180: degrees to either side. Received: {self.turn:g}.")
         if self.stretch < 1:
             raise ValueError(f"`--stretch` must be 1 or more: a factor of the aspect. Received: {self.stretch:g}.")
-
         if self.warp > 0.5:
             raise ValueError(f"`--warp` must be at most 0.5, beyond which pictures fold. Received: {self.warp:g}.")
 

@@ -15,7 +15,7 @@ from zoo.training.model import TrainStepModel
 
 # Scores that differ by less may change places where they are computed in another order.
 _CLOSE, _WARMUP_SEEDS = 2e-5, 10
-# Pixels of a side of the noise in a request; a picture of noise alone would, if large, always have scores so close.
+# Pixels of a side of the noise in a request; large pictures of noise alone mostly have scores so close.
 _NOISE = (64, 32, 16, 8)
 
 
