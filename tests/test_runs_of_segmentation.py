@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recipes import fcn
+from recipes import fcn, mask_rcnn
 from tests.test_runs import assert_equal_to_the_bit, checkpoint, served, tags
 from zoo import runs
 
@@ -77,6 +77,12 @@ def test_a_stage_begins_with_the_one_before(finished):
     assert np.any(model.head.get_layer("score_fr").kernel)
 
 
+@pytest.mark.parametrize("recipe", [fcn, mask_rcnn])
+def test_scenes_to_train_on_may_be_more(recipe):
+    config = recipe.Config(num_scenes=20_000, image_size=64)
+    assert (config.load("train").size, config.load("test").size) == (20_000, 200)
+
+
 @pytest.mark.parametrize("backbone", ["resnet18", "vgg16"])
 def test_backbones_of_keras_cv_are_built(backbone):
     config = fcn.Config(backbone=backbone, steps_per_epoch=1)
@@ -93,6 +99,7 @@ def test_backbones_of_keras_cv_are_built(backbone):
         (["--turn", "200"], "`--turn` must be at most 180"),
         (["--stretch", "0.5"], "`--stretch` must be 1 or more"),
         (["--warp", "0.6"], "`--warp` must be at most 0.5"),
+        (["--num-scenes", "0"], "`--num-scenes` must be a whole number from 1"),
         (["--crop", "0"], "`--crop` must be a whole number from 1"),
         (["--small-blocks", "1", "0", "1", "1"], "`--small-blocks` must be a whole number from 1"),
         (["--top-down", "0", "1"], "`--top-down` must be a whole number from 1"),

@@ -81,6 +81,21 @@ def test_scenes_repeat_and_differ(scenes):
     assert len(images) == 201
 
 
+def test_any_number_of_scenes_is_composed():
+    few, many = Scenes("train", num_scenes=3), Scenes("train", num_scenes=20_000)
+    assert (len(few), few.shape, len(many)) == (3, (3, 128, 128, 3), 20_000)
+    for row in range(3):
+        for found, expected in zip(few.read(row), many.read(row), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    assert len({many.read(row).image.tobytes() for row in (*range(100), *range(10_000, 10_100))}) == 200
+    for load in (data.load_detection, data.load_segmentation):
+        assert (load("scenes", num_scenes=7).size, load("scenes", split="test", num_scenes=7).size) == (7, 7)
+        with pytest.raises(ValueError, match="`num_scenes` must be a whole number of at least 1. Received: 0"):
+            load("scenes", num_scenes=0)
+        with pytest.raises(ValueError, match="for 'scenes', .* 'coco128' has the pictures .* leave it out"):
+            load("coco128", num_scenes=7)
+
+
 def test_the_splits_share_neither_digits_nor_parts_of_photos():
     train, test = Scenes("train"), Scenes("test")
     of_train, of_test = ({digit.tobytes() for digit in one._digits} for one in (train, test))

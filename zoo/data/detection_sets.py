@@ -8,7 +8,7 @@ from zoo.data import coco
 from zoo.data.checks import height_and_width
 from zoo.data.detection import DetectionSource
 from zoo.data.names import folder_of
-from zoo.data.scenes import IMAGE_SIZE, Scenes
+from zoo.data.scenes import IMAGE_SIZE, Scenes, check_num_scenes
 from zoo.data.splits import SPLITS
 
 # Folders of the sets with a name, below `data_dir`.
@@ -24,7 +24,9 @@ _DOWNLOADS = (
 )
 
 
-def load_detection(name, *, split="train", image_size=None, data_dir=None, max_objects=None, skip_damaged=False):
+def load_detection(
+    name, *, split="train", image_size=None, data_dir=None, max_objects=None, skip_damaged=False, num_scenes=None
+):
     """Loads pictures with objects, by name or from a folder.
 
     - "scenes": digits on photos, composed here without any download: 10,000 to train and 200 to test, 128 x 128 pixels
@@ -54,6 +56,7 @@ def load_detection(name, *, split="train", image_size=None, data_dir=None, max_o
             None for the most that any picture of the split has.
         skip_damaged: Whether damaged or missing pictures, and damaged annotations, are left out, counted and named on
             stderr, instead of being an error.
+        num_scenes: How many of the scenes, 1 or more, of which any number can be composed; None for those above.
 
     Returns:
         `DetectionSource`.
@@ -72,9 +75,10 @@ def load_detection(name, *, split="train", image_size=None, data_dir=None, max_o
         (10000, ('0', '1', '2'))
     """
     check_choice("split", split, SPLITS)
+    check_num_scenes(name, num_scenes)
     canvas = height_and_width(image_size)
     if name == "scenes":
-        pictures = Scenes(split, canvas or IMAGE_SIZE)
+        pictures = Scenes(split, canvas or IMAGE_SIZE, num_scenes)
         origin = f"scikit-learn's digits on its photos, {split} split, digits and halves of photos of its own"
     else:
         path = _folder_of(name, data_dir)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from zoo.checks import check_positive
 from zoo.data.canvas import Scene, bounds
 from zoo.data.splits import SPLITS, split_of
 
@@ -30,6 +31,7 @@ class Scenes:
     Args:
         split: "train" or "test".
         canvas: (height, width), each at least 32.
+        num_scenes: How many; None for 10,000 to train or 200 to test. They are the first of an endless row of others.
 
     Attributes:
         shape: (number of scenes, height, width, 3).
@@ -43,7 +45,7 @@ class Scenes:
     category_ids = tuple(range(10))
     most_objects = MOST_OBJECTS
 
-    def __init__(self, split, canvas=IMAGE_SIZE):
+    def __init__(self, split, canvas=IMAGE_SIZE, num_scenes=None):
         """Loads digits and photos; composes nothing yet."""
         from PIL import Image
         from sklearn.datasets import load_digits, load_sample_images
@@ -53,12 +55,14 @@ class Scenes:
                 f"`image_size` of scenes must be at least {SMALLEST} pixels a side, so that digits can be read. "
                 f"Received: {canvas[0]} x {canvas[1]} (height x width)."
             )
+        if num_scenes is not None:
+            check_positive("num_scenes", num_scenes)
         found = load_digits()
         self._digits, self._labels = split_of(split, found.images.astype("float32") / 16, found.target)
         half = slice(None, 320) if split == "train" else slice(320, None)
         self._photos = [Image.fromarray(photo[:, half]) for photo in load_sample_images().images]
         self._number = SPLITS.index(split)
-        self.shape = (_NUM_SCENES[split], *canvas, 3)
+        self.shape = (_NUM_SCENES[split] if num_scenes is None else num_scenes, *canvas, 3)
         self.dropped = {}
 
     def __len__(self):
@@ -164,3 +168,16 @@ class Scenes:
         colour = colours[clear.argmax() if clear.any() else contrasts.argmax()]
         shade = 0.7 + 0.3 * np.clip(ink[is_ink], 0, 1)
         part[is_ink] = np.rint(colour * shade[:, None]).astype("uint8")
+
+
+def check_num_scenes(name, num_scenes):
+    """Checks that only composed scenes are asked for in a number.
+
+    Raises:
+        ValueError: If it is asked of another set.
+    """
+    if num_scenes is not None and name != "scenes":
+        raise ValueError(
+            f"`num_scenes` is for 'scenes', which are composed in any number. {str(name)!r} has the pictures that are "
+            f"there: leave it out. Received: {num_scenes!r}."
+        )

@@ -9,7 +9,7 @@ from zoo.data.checks import height_and_width
 from zoo.data.detection import label_maps
 from zoo.data.label_files import Labelled
 from zoo.data.names import folder_of
-from zoo.data.scenes import IMAGE_SIZE, Scenes
+from zoo.data.scenes import IMAGE_SIZE, Scenes, check_num_scenes
 from zoo.data.segmentation import SegmentationSource
 from zoo.data.splits import SPLITS
 
@@ -24,7 +24,7 @@ _LABELS = {"camvid": CAMVID_LABELS}
 _WAYS = f"The sets are: scenes, {', '.join(SETS)}. A path to a folder of pictures and labels also works."
 
 
-def load_segmentation(name, *, split="train", image_size=None, data_dir=None, skip_damaged=False):
+def load_segmentation(name, *, split="train", image_size=None, data_dir=None, skip_damaged=False, num_scenes=None):
     """Loads pictures with a class for each pixel, by name or from a folder.
 
     - "scenes": digits on photos, composed here without any download: 10,000 to train and 200 to test, 128 x 128 pixels
@@ -59,6 +59,7 @@ def load_segmentation(name, *, split="train", image_size=None, data_dir=None, sk
         data_dir: Folder with a sub-folder for each named set; None for the environment variable ZOO_DATA_DIR.
         skip_damaged: Whether pictures and labels that are damaged, missing, or do not fit each other or the classes are
             left out, counted and named on stderr, instead of being an error.
+        num_scenes: How many of the scenes, 1 or more, of which any number can be composed; None for those above.
 
     Returns:
         `SegmentationSource`.
@@ -77,9 +78,10 @@ def load_segmentation(name, *, split="train", image_size=None, data_dir=None, sk
         (10000, ('background', '0', '1'))
     """
     check_choice("split", split, SPLITS)
+    check_num_scenes(name, num_scenes)
     canvas = height_and_width(image_size)
     if name == "scenes":
-        pictures = _LabelledScenes(Scenes(split, canvas or IMAGE_SIZE))
+        pictures = _LabelledScenes(Scenes(split, canvas or IMAGE_SIZE, num_scenes))
         origin = f"scikit-learn's digits on its photos, {split} split, digits and halves of photos of its own"
         return SegmentationSource(name, pictures, origin=origin)
     path = _folder_of(name, data_dir)

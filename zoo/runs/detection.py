@@ -39,6 +39,7 @@ class DetectionConfig(PicturesConfig):
             image_size=self.image_size,
             max_objects=self.max_objects,
             skip_damaged=self.skip_damaged,
+            num_scenes=self.num_scenes if split == "train" else None,
         )
 
 

@@ -39,7 +39,11 @@ class SegmentationConfig(PicturesConfig):
     def load(self, split):
         """The `zoo.data.SegmentationSource` of a split."""
         return data.load_segmentation(
-            self.data, split=split, image_size=self.image_size, skip_damaged=self.skip_damaged
+            self.data,
+            split=split,
+            image_size=self.image_size,
+            skip_damaged=self.skip_damaged,
+            num_scenes=self.num_scenes if split == "train" else None,
         )
 
 
