@@ -56,7 +56,7 @@ def load_detection(
             None for the most that any picture of the split has.
         skip_damaged: Whether damaged or missing pictures, and damaged annotations, are left out, counted and named on
             stderr, instead of being an error.
-        num_scenes: How many of the scenes, 1 or more, of which any number can be composed; None for those above.
+        num_scenes: How many scenes to compose, 1 to ten million; None for the numbers above.
 
     Returns:
         `DetectionSource`.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zoo.checks import check_positive
+from zoo.checks import check_whole
 from zoo.data.canvas import Scene, bounds
 from zoo.data.splits import SPLITS, split_of
 
@@ -10,6 +10,7 @@ CLASS_NAMES = tuple(str(digit) for digit in range(10))
 IMAGE_SIZE = (128, 128)
 SMALLEST = 32  # pixels of a side, below which the smallest digits would be five pixels high and no longer legible
 MOST_OBJECTS = 5
+MOST_SCENES = 10_000_000  # whose order is drawn in seconds; a hundred million take a minute and 5 GB
 _NUM_SCENES = {"train": 10_000, "test": 200}
 _EMPTY = 0.1  # share of the scenes that have no object
 _SIDES = 0.18, 0.45  # of the square a digit is drawn in, as shares of the shorter side of the scene
@@ -31,7 +32,8 @@ class Scenes:
     Args:
         split: "train" or "test".
         canvas: (height, width), each at least 32.
-        num_scenes: How many; None for 10,000 to train or 200 to test. They are the first of an endless row of others.
+        num_scenes: How many, at most ten million; None for 10,000 to train or 200 to test. The first ones are the same
+            whatever their number.
 
     Attributes:
         shape: (number of scenes, height, width, 3).
@@ -56,7 +58,7 @@ class Scenes:
                 f"Received: {canvas[0]} x {canvas[1]} (height x width)."
             )
         if num_scenes is not None:
-            check_positive("num_scenes", num_scenes)
+            check_whole("num_scenes", num_scenes, low=1, high=MOST_SCENES)
         found = load_digits()
         self._digits, self._labels = split_of(split, found.images.astype("float32") / 16, found.target)
         half = slice(None, 320) if split == "train" else slice(320, None)
@@ -171,13 +173,13 @@ class Scenes:
 
 
 def check_num_scenes(name, num_scenes):
-    """Checks that only composed scenes are asked for in a number.
+    """Checks that a number is asked only of composed scenes.
 
     Raises:
         ValueError: If it is asked of another set.
     """
     if num_scenes is not None and name != "scenes":
         raise ValueError(
-            f"`num_scenes` is for 'scenes', which are composed in any number. {str(name)!r} has the pictures that are "
+            f"`num_scenes` is for 'scenes', which are composed here. {str(name)!r} has the pictures that are "
             f"there: leave it out. Received: {num_scenes!r}."
         )

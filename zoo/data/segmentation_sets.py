@@ -59,7 +59,7 @@ def load_segmentation(name, *, split="train", image_size=None, data_dir=None, sk
         data_dir: Folder with a sub-folder for each named set; None for the environment variable ZOO_DATA_DIR.
         skip_damaged: Whether pictures and labels that are damaged, missing, or do not fit each other or the classes are
             left out, counted and named on stderr, instead of being an error.
-        num_scenes: How many of the scenes, 1 or more, of which any number can be composed; None for those above.
+        num_scenes: How many scenes to compose, 1 to ten million; None for the numbers above.
 
     Returns:
         `SegmentationSource`.

@@ -13,7 +13,7 @@ class PicturesConfig(RunConfig):
     MAY_BE_ZERO: ClassVar = (*RunConfig.MAY_BE_ZERO, "recolour", "turn", "warp")
 
     num_scenes: int | None = None
-    """Scenes to train on, where the data are scenes, which are composed in any number; None for 10,000."""
+    """Scenes to train on, where the data are scenes, which are composed here; None for 10,000."""
     skip_damaged: bool = False
     """Leave damaged pictures and annotations out, instead of stopping."""
     flip: bool | None = None
