@@ -10,8 +10,8 @@ CLASS_NAMES = tuple(str(digit) for digit in range(10))
 IMAGE_SIZE = (128, 128)
 SMALLEST = 32  # pixels of a side, below which the smallest digits would be five pixels high and no longer legible
 MOST_OBJECTS = 5
-MOST_SCENES = 10_000_000  # whose order is drawn in seconds; a hundred million take a minute and 5 GB
 _NUM_SCENES = {"train": 10_000, "test": 200}
+_MOST_SCENES = 10_000_000  # whose order is drawn in seconds; a hundred million take a minute and 5 GB
 _EMPTY = 0.1  # share of the scenes that have no object
 _SIDES = 0.18, 0.45  # of the square a digit is drawn in, as shares of the shorter side of the scene
 _INK = 0.4  # share of the darkest ink from which on a pixel is the digit's
@@ -57,14 +57,14 @@ class Scenes:
                 f"`image_size` of scenes must be at least {SMALLEST} pixels a side, so that digits can be read. "
                 f"Received: {canvas[0]} x {canvas[1]} (height x width)."
             )
-        if num_scenes is not None:
-            check_whole("num_scenes", num_scenes, low=1, high=MOST_SCENES)
+        num_scenes = _NUM_SCENES[split] if num_scenes is None else num_scenes
+        check_whole("num_scenes", num_scenes, low=1, high=_MOST_SCENES)
         found = load_digits()
         self._digits, self._labels = split_of(split, found.images.astype("float32") / 16, found.target)
         half = slice(None, 320) if split == "train" else slice(320, None)
         self._photos = [Image.fromarray(photo[:, half]) for photo in load_sample_images().images]
         self._number = SPLITS.index(split)
-        self.shape = (_NUM_SCENES[split] if num_scenes is None else num_scenes, *canvas, 3)
+        self.shape = (num_scenes, *canvas, 3)
         self.dropped = {}
 
     def __len__(self):
