@@ -12,6 +12,34 @@ from pathlib import Path
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
+def read_text(path, advice="Save it as UTF-8."):
+    """Read a text that people or other programs wrote: UTF-8, with or without a byte order mark.
+
+    Args:
+        path: `Path` of the file.
+        advice: How the message ends.
+
+    Returns:
+        The text, without the mark.
+
+    Raises:
+        ValueError: The file is no UTF-8; the message names byte and line.
+    """
+    return decoded(path, path.read_bytes(), advice)
+
+
+def decoded(path, content, advice="Save it as UTF-8."):
+    """The same of what a file holds, as bytes."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"The file {path} is not in UTF-8: byte 0x{content[error.start]:02x} in line {line}. The whole file, or "
+            f"some lines of it, may be in another encoding. {advice}"
+        ) from error
+
+
 @contextlib.contextmanager
 def partial_folder(parent, name):
     """Give a new folder inside `parent` to write into, and remove what is left of it afterwards.

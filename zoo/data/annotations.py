@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from zoo.data.instances import is_crowd
+
 
 class Annotation(NamedTuple):
     """An object in a picture.
@@ -59,9 +61,9 @@ def checked(annotation, number, label, size):
         left, top, width, height = coding.toBbox(encoded).tolist()
         box = left, top, left + width, top + height
     given = annotation.get("area", area)
-    if not isinstance(given, (int, float)) or not np.isfinite(given):
-        raise ValueError(f"its area must be a number. Received: {given!r}")
-    return Annotation(number, label, box, bool(annotation.get("iscrowd", 0)), given, encoded["counts"])
+    if _numbers([given]) is None:
+        raise ValueError(f"its area must be a number. Received: {str(given)[:40]!r}")
+    return Annotation(number, label, box, is_crowd(annotation), given, encoded["counts"])
 
 
 def _corners(box, size):
@@ -98,7 +100,7 @@ def _encoded(form, size):
 
 def _checked_counts(form, size):
     """Run lengths that cover the picture: pycocotools decodes others too, to whatever lies in memory."""
-    if list(form.get("size", ())) != list(size):
+    if not isinstance(form.get("size"), (list, tuple)) or list(form["size"]) != list(size):
         raise ValueError(
             f"the size of its run lengths, (height, width), must be that of the picture, {size[0]} x {size[1]}. "
             f"Received: {form.get('size')}"
@@ -108,7 +110,7 @@ def _checked_counts(form, size):
         runs = counts
         good = all(isinstance(run, int) and run >= 0 for run in runs)
     else:
-        counts = counts.encode() if isinstance(counts, str) else counts
+        counts = counts.encode(errors="surrogatepass") if isinstance(counts, str) else counts
         runs = _decoded(counts) if isinstance(counts, bytes) else None
         good = runs is not None and min(runs, default=0) >= 0
     if not good or sum(runs) != size[0] * size[1]:
@@ -165,5 +167,8 @@ def _numbers(values):
         return None
     if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         return None
-    array = np.array(values, "float64")
+    try:
+        array = np.array(values, "float64")
+    except OverflowError:  # JSON's whole numbers have any length
+        return None
     return array if np.isfinite(array).all() else None

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zoo.data import progress
+from zoo.data import located, progress
 from zoo.data.annotations import Useless, checked
 from zoo.data.canvas import Scene, fitted_size, put_mask
-from zoo.data.folder import first_five, inspect_all
-from zoo.data.instances import find, read, sizes_of, summary_of
+from zoo.data.folder import inspect_all
+from zoo.data.instances import find, is_whole, read, sizes_of, summary_of
+from zoo.data.listing import check_apart, first_five, report
 from zoo.data.reading import read_picture_on
-from zoo.data.splits import held_out
+from zoo.data.splits import SPLITS, held_out
 
 _MULTIPLE = 32
 
@@ -112,7 +113,7 @@ class CocoPictures:
             ]
 
 
-def load(path, split, image_size=None, skip_damaged=False):
+def load(path, split, image_size=None, skip_damaged=False, allow_outside=False):
     """The pictures of a folder with their objects, everything checked.
 
     Args:
@@ -120,6 +121,7 @@ def load(path, split, image_size=None, skip_damaged=False):
         split: "train" or "test".
         image_size: (height, width) of the canvas; None for the smallest multiples of 32 that hold the largest picture.
         skip_damaged: Whether damaged pictures and annotations are left out, and counted, instead of being an error.
+        allow_outside: Whether files that are named by the annotations may lie outside of the folder.
 
     Returns:
         Tuple of `CocoPictures` and where they come from, in words.
@@ -132,27 +134,40 @@ def load(path, split, image_size=None, skip_damaged=False):
     file, other = files.get(split, files.get("all")), files.get({"train": "test", "test": "train"}[split])
     document = read(file)
     sizes = sizes_of(file, document)
-    categories, largest = summary_of(file, document)
+    categories, every_size, _ = summary_of(file, document)
     if other is not None:
-        others, largest_other = summary_of(other)
-        if others != categories:
+        others = summary_of(other)
+        if others.categories != categories:
             raise ValueError(
                 f"{file} and {other} must list the same categories, since a class is the place of its category's id "
-                f"among them. Received: {_differing(categories, others)}. Give both all categories."
+                f"among them. Received: {_differing(categories, others.categories)}. Give both all categories."
             )
-        largest = np.maximum(largest, largest_other)
-    canvas = image_size or tuple(int(-(-side // _MULTIPLE) * _MULTIPLE) for side in largest)
+        every_size |= others.sizes
+    canvas = image_size or tuple(-(-max(sides) // _MULTIPLE) * _MULTIPLE for sides in zip(*every_size, strict=True))
     images, note = document["images"], f"its own {split} split"
-    if other is None:
-        rows = np.flatnonzero(held_out(len(images)) == (split == "test"))
-        images, note = [images[row] for row in rows], f"{split} split, a fixed tenth held out for tests"
+    found, missing = named_files(path, file, [image["file_name"] for image in images], allow_outside)
+    named = {"this": found.values()}
+    if other is not None:
+        named["other"] = named_files(path, other, others.names, allow_outside)[0].values()
+    else:
+        is_test = held_out(len(images))
+        parts = {part: [images[row] for row in np.flatnonzero(is_test == (part == "test"))] for part in SPLITS}
+        images, note = parts[split], f"{split} split, a fixed tenth held out for tests"
+        named = {part: [found[one["file_name"]] for one in parts[part] if one["file_name"] in found] for part in SPLITS}
+    check_apart(path, named)
+    used = [one for paths in named.values() for one in paths]
+    report(path, located.beside(path, used, files.values()), "the annotations and the pictures that they name")
     dropped = {}
-    pictures = _pictures(path, file, images, sizes, skip_damaged, dropped)
+    pictures = _pictures(path, file, images, sizes, (found, missing), skip_damaged, dropped)
     objects = _objects(file, document.get("annotations") or [], pictures, sizes, categories, skip_damaged, dropped)
-    if split == "train" and not any(objects):
+    listed = [one for some in objects for one in some]
+    # Of a test split, a few pictures may have crowds alone, unless the whole file has.
+    every = split == "train" or all(one.get("iscrowd") for one in document["annotations"] or [])
+    if every and all(one.is_crowd for one in listed) and (listed or split == "train"):
+        crowds = f"{len(listed)} of crowds, which nothing is learnt from and no figure counts, " if listed else ""
         raise ValueError(
-            f"No picture of {file} has an object to learn from, in the train split of {len(pictures)}. Received: "
-            f"{len(document.get('annotations') or [])} annotations, left out: {_counted(dropped) or 'none'}. "
+            f"No picture of {file} has an object to learn from, in the {split} split of {len(pictures)}. Received: "
+            f"{len(document.get('annotations') or [])} annotations, {crowds}left out: {_counted(dropped) or 'none'}. "
             "Annotate some; pictures without objects are used beside others."
         )
     if dropped:
@@ -160,22 +175,34 @@ def load(path, split, image_size=None, skip_damaged=False):
     return CocoPictures(pictures, objects, categories, canvas, dropped), f"{file}, {note}"
 
 
-def _pictures(root, file, images, sizes, skip_damaged, dropped):
-    """The `Picture`s of some images, of which those that are missing or damaged are an error, or left out."""
-    part = file.stem.removeprefix("instances_")
+def named_files(root, file, names, allow_outside=False):
+    """The pictures that a file of annotations names.
+
+    Args:
+        root: `Path` of the folder of the set.
+        file: `Path` of the file of annotations in it.
+        names: The `file_name` of each.
+        allow_outside: Whether they may lie outside of the folder.
+
+    Returns:
+        What `zoo.data.located.locate` gives.
+    """
+    part = file.stem.removeprefix("instances_").removeprefix("panoptic_")
     folders = [root / part, root / "images" / part, root / "images", root, file.parent]
-    paths = {}
-    for image in images:
-        candidates = (folder / image["file_name"] for folder in folders)
-        paths[image["id"]] = next((path for path in candidates if path.is_file()), None)
-    found = inspect_all(root, [path for path in paths.values() if path])
+    return located.locate(root, folders, names, allow_outside)
+
+
+def _pictures(root, file, images, sizes, named, skip_damaged, dropped):
+    """The `Picture`s of some images, of which those that are missing or damaged are an error, or left out."""
+    paths, missing = named
+    found = inspect_all(root, [paths[image["file_name"]] for image in images if image["file_name"] in paths])
     pictures, damaged = [], []
     for image in images:
-        number, size = image["id"], sizes[image["id"]]
-        path = paths[number]
+        number, size, name = image["id"], sizes[image["id"]], image["file_name"]
+        path = paths.get(name)
         known = found.get(path)
         if known is None:
-            damaged.append(f"{image['file_name']} (no such file in {', '.join(map(str, dict.fromkeys(folders)))})")
+            damaged.append(f"{name} ({missing[name]})")
         elif known.error:
             damaged.append(f"{path} ({known.error})")
         elif size not in (known.stored, known.size):
@@ -188,7 +215,7 @@ def _pictures(root, file, images, sizes, skip_damaged, dropped):
     if damaged and not (skip_damaged and pictures):
         raise ValueError(
             f"{len(damaged)} of {len(images)} pictures of {file} cannot be used: {first_five(damaged)}. Expected whole "
-            "JPEG, PNG, BMP or GIF files of the size that their annotations have. Replace or remove them"
+            "files that Pillow reads, of the size that their annotations have. Replace or remove them"
             + ("." if skip_damaged else "; `skip_damaged=True` leaves them out.")
         )
     if damaged:
@@ -208,9 +235,9 @@ def _objects(file, annotations, pictures, sizes, categories, skip_damaged, dropp
         number, image, category = (annotation.get(key) for key in ("id", "image_id", "category_id"))
         number = place if number is None else number
         try:
-            if not isinstance(image, (int, str)) or image not in sizes:
+            if not (is_whole(image) or isinstance(image, str)) or image not in sizes:
                 raise ValueError(f"its image_id must be of one of the {len(sizes)} images. Received: {image!r}")
-            if not isinstance(category, int) or category not in labels:
+            if not is_whole(category) or category not in labels:
                 raise ValueError(f"its category_id must be of one of the categories. Received: {category!r}")
             if image in rows:
                 objects[rows[image]].append(checked(annotation, number, labels[category], sizes[image]))

@@ -14,6 +14,7 @@ from zoo.checks import check_choice
 from zoo.data.names import unknown
 from zoo.data.splits import SPLITS, held_out
 from zoo.data.text import TextPairs
+from zoo.files import decoded
 
 NAMES = ("number_words", "multi30k/de-en", "multi30k/en-de", "tatoeba/en-fr", "tatoeba/fr-en")
 _WAYS = (
@@ -222,15 +223,7 @@ def _lines(path):
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"The file {path} is not a whole gzip file: {error}. Fetch it again.") from error
-    content = content.removeprefix(b"\xef\xbb\xbf")
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"The file {path} is not in UTF-8: byte 0x{content[error.start]:02x} in line {line}. The whole file, or "
-            f"some lines of it, may be in another encoding. Convert it: iconv -f latin1 -t utf-8 {path.name}."
-        ) from error
+    text = decoded(path, content, f"Convert it: iconv -f latin1 -t utf-8 {path.name}.")
     # Not `splitlines`, which also parts lines at signs within a sentence, and then the sides do not match.
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 _ORIENTATION = 0x0112
+_UNKNOWN_RANGE = {"F": "floating point numbers", "LAB": "of mode LAB"}
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
@@ -70,7 +71,12 @@ def size_and_kind(image):
 
     Returns:
         ((height, width), whether it is grey).
+
+    Raises:
+        ValueError: If its pixels do not say by themselves what is black and what is white.
     """
+    if image.mode in _UNKNOWN_RANGE:
+        raise ValueError(f"its pixels are {_UNKNOWN_RANGE[image.mode]}; convert it to 8 or 16 bits of grey or RGB")
     width, height = image.size
     if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
         width, height = height, width

@@ -25,7 +25,15 @@ _DOWNLOADS = (
 
 
 def load_detection(
-    name, *, split="train", image_size=None, data_dir=None, max_objects=None, skip_damaged=False, num_scenes=None
+    name,
+    *,
+    split="train",
+    image_size=None,
+    data_dir=None,
+    max_objects=None,
+    skip_damaged=False,
+    num_scenes=None,
+    allow_outside=False,
 ):
     """Loads pictures with objects, by name or from a folder.
 
@@ -37,6 +45,10 @@ def load_detection(
       train and with val or test in them, and pictures in train2017 and val2017. The latter is the test split.
     - a folder with one .json file of instances, in it or in annotations, and pictures beside it or in images. A tenth
       of its pictures, by a fixed permutation, is the test split.
+    - a folder with a folder for each split, such as train and valid, with one .json file of instances and pictures.
+
+    Links are followed, names of pictures may be written with backslashes, and what else the folder holds is named on
+    stderr.
 
     Masks may be polygons, or run lengths, compressed or not; both splits are to list the same categories, whose ids may
     have gaps: classes are their places in ascending order. Boxes are cut at the border of the picture. Objects without
@@ -57,13 +69,15 @@ def load_detection(
         skip_damaged: Whether damaged or missing pictures, and damaged annotations, are left out, counted and named on
             stderr, instead of being an error.
         num_scenes: How many scenes to compose, 1 to ten million; None for the numbers above.
+        allow_outside: Whether the names of pictures in the annotations may lead out of the folder, as "../1.png" does.
+            Only for files of people whom you trust: whatever Pillow reads there becomes a picture.
 
     Returns:
         `DetectionSource`.
 
     Raises:
-        ValueError: If the name or an option is wrong, a file is damaged (the message names file and annotation), or
-            nothing is there to learn from.
+        ValueError: If the name or an option is wrong, a file is damaged (the message names file and annotation), a
+            picture is in both splits, or nothing is there to learn from: crowds alone are not enough.
         FileNotFoundError: If a folder does not exist, or has no annotations.
         NotADirectoryError: If the path is a file.
 
@@ -83,7 +97,7 @@ def load_detection(
     else:
         path = _folder_of(name, data_dir)
         name = name if name in SETS else path.resolve().name
-        pictures, origin = coco.load(path, split, canvas, skip_damaged)
+        pictures, origin = coco.load(path, split, canvas, skip_damaged, allow_outside)
     return DetectionSource(name, pictures, max_objects=max_objects, origin=origin)
 
 

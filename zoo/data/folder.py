@@ -1,18 +1,15 @@
 """A folder of images: listing, checking and reading the files."""
 
 import functools
-import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from zoo.data import progress
 from zoo.data.decode import read_picture, size_and_kind
+from zoo.data.listing import check_apart, first_five, others_in, picture_endings, report, walk
 from zoo.data.source import Source
-from zoo.data.splits import SPLITS, held_out
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+from zoo.data.splits import SPLITS, held_out, split_folders
 
 
 class Pictures:
@@ -57,8 +54,8 @@ def load(path, split, image_size=None, channels=None, cache=False, skip_damaged=
         cache: Whether to keep each picture that was read; None if they take little memory.
         skip_damaged: Whether damaged files are left out, and named on stderr.
         name: Name of the source; None for that of the folder.
-        own_splits: {"train": `Path`, "test": `Path`} of the folders that are the splits; None for "train" and "test"
-            in the folder if it has both.
+        own_splits: {"train": `Path`, "test": `Path`} of the folders that are the splits; None for those in the folder
+            that are called so (`zoo.data.splits.SPLIT_NAMES`) if it has both.
 
     Returns:
         `Source`.
@@ -67,10 +64,11 @@ def load(path, split, image_size=None, channels=None, cache=False, skip_damaged=
         NotADirectoryError, PermissionError: If the folder cannot be listed.
         ValueError: If it holds no images, damaged ones, or ones of several sizes and `image_size` is None.
     """
-    if own_splits is None and all((path / part).is_dir() for part in SPLITS):
-        own_splits = {part: path / part for part in SPLITS}
-    roots = own_splits or {"all": path}
-    parts = {part: _list(root) for part, root in roots.items()}
+    roots, passed_over = (own_splits, []) if own_splits else _roots(path)
+    own_splits = set(roots) == set(SPLITS)
+    parts = {part: _list(path, root, passed_over) for part, root in roots.items()}
+    check_apart(path, parts)
+    report(path, passed_over, f"pictures that Pillow reads, in {' and '.join(str(root) for root in roots.values())}")
     found = inspect_all(path, [file for files in parts.values() for file in files])
     damaged = {file: picture.error for file, picture in found.items() if picture.error}
     if damaged:
@@ -87,7 +85,7 @@ def load(path, split, image_size=None, channels=None, cache=False, skip_damaged=
         if grey and channels == 3:
             line = f"{len(grey)} of {len(every)} images in {path} are grey and are read as RGB: {first_five(grey)}."
             progress.show(f"{line} `channels=1` makes all grey.", last=True)
-    class_names = _class_names(parts, roots)
+    class_names = _class_names(path, parts, roots)
     if own_splits:
         files, note = parts[split], f"its own {split} split"
     else:
@@ -159,8 +157,8 @@ def _refuse_or_report(folder, damaged, size, skip):
     listed = first_five([f"{path} ({error})" for path, error in damaged.items()])
     if not skip:
         raise ValueError(
-            f"{len(damaged)} of {size} images cannot be decoded: {listed}. Expected whole JPEG, PNG, BMP or GIF files. "
-            "Replace or remove them; `skip_damaged=True` leaves them out."
+            f"{len(damaged)} of {size} images cannot be decoded: {listed}. Expected whole files of pictures "
+            "that Pillow reads. Replace or remove them; `skip_damaged=True` leaves them out."
         )
     progress.show(f"Left out {len(damaged)} of {size} images in {folder} that cannot be decoded: {listed}.", last=True)
 
@@ -170,14 +168,8 @@ def _check_none_is_empty(parts, roots):
         if not files:
             raise ValueError(
                 f"None of the images in {roots[part]} can be decoded. Expected one or more. Replace them, or check "
-                "that the files are JPEG, PNG, BMP or GIF."
+                "that the files are of a kind that Pillow reads."
             )
-
-
-def first_five(items):
-    """The first items of a list in words, and how many more there are."""
-    more = f"; and {len(items) - 5} more" if len(items) > 5 else ""
-    return "; ".join(map(str, items[:5])) + more
 
 
 def _common_size(folder, found):
@@ -192,33 +184,50 @@ def _common_size(folder, found):
     return first
 
 
-def _list(folder):
+def _roots(path):
+    """{"train": `Path`, "test": `Path`} or {"all": `Path`}, and a list of what lies beside them."""
+    if not path.is_dir():
+        raise NotADirectoryError(f"{path} is a file. Expected a folder: give the one that holds it.")
+    splits = split_folders(path)
+    beside = others_in(path, {root.name for root in splits.values()})
+    if set(splits) == set(SPLITS):
+        return splits, beside
+    # A folder of one split alone holds all that there is, and is no class.
+    shown = [name.lower() for name in beside if not name.startswith(".")]
+    if "train" in splits and not any(name.endswith(("/", *picture_endings())) for name in shown):
+        return {"all": splits["train"]}, beside
+    return {"all": path}, []
+
+
+def _list(path, folder, passed_over):
+    """The pictures in a folder and below; what else there is goes on the list of what is passed over."""
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file. Expected a folder: give the one that holds it.")
-
-    def refuse(error):
-        raise PermissionError(
-            f"The folder {error.filename} cannot be read: {error.strerror}. Change its permissions."
-        ) from error
-
-    paths, others = [], 0
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        images = [name for name in files if name.lower().endswith(EXTENSIONS) and not name.startswith(".")]
-        paths += [Path(parent, name) for name in images]
-        others += len(files) - len(images)
-    if not paths:
+    endings, listing = picture_endings(), walk(folder)
+    pictures = [file for file in listing.files if file.name.lower().endswith(endings)]
+    others = [file for file in listing.files if not file.name.lower().endswith(endings)]
+    if not pictures:
         raise ValueError(
-            f"The folder {folder} holds no images. Expected files that end in {', '.join(EXTENSIONS)}, there "
-            f"or in folders below. Received: {others} other files. Check the path."
+            f"The folder {folder} holds no images. Expected files that end in .jpg, .png or another of the "
+            f"{len(endings)} endings that Pillow reads, there or in folders below. Received: {len(others)} other "
+            f"files{': ' + first_five([file.name for file in others]) if others else ''}. Check the path."
         )
-    return sorted(paths, key=lambda path: path.relative_to(folder).as_posix())
+    prefix = "" if folder == path or not folder.is_relative_to(path) else f"{folder.relative_to(path).as_posix()}/"
+    passed_over += [f"{prefix}{one}" for one in listing.passed_over]
+    passed_over += [f"{prefix}{file.relative_to(folder).as_posix()}" for file in others]
+    return pictures
 
 
-def _class_names(parts, roots):
+def _class_names(path, parts, roots):
     """Sorted names of the sub-folders, if there are several and every file lies exactly one level deep, else None."""
     relative = [file.relative_to(roots[part]) for part, files in parts.items() for file in files]
-    if any(len(path.parts) != 2 for path in relative):
+    found = sorted({one.parts[0] for one in relative if len(one.parts) == 2})
+    if len(found) < 2:
         return None
-    found = sorted({path.parts[0] for path in relative})
-    return found if len(found) > 1 else None
+    elsewhere = [one.as_posix() for one in relative if len(one.parts) != 2]
+    if elsewhere:
+        line = f"No labels in {path}, though it has folders such as {found[0]} and {found[1]}: {len(elsewhere)} of"
+        line = f"{line} {len(relative)} images lie beside or below them: {first_five(elsewhere)}."
+        progress.show(f"{line} With each image in a folder of one level, the folders are classes.", last=True)
+        return None
+    return found

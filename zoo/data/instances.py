@@ -4,6 +4,7 @@ import json
 from typing import NamedTuple
 
 from zoo.data import progress
+from zoo.data.splits import SPLITS, split_folders
 
 _SIGNS = {"train": ("train",), "test": ("val", "test")}
 _LARGE = 10_000_000  # bytes of a file of annotations that takes seconds to read
@@ -15,10 +16,17 @@ _summaries = {}
 
 
 class Summary(NamedTuple):
-    """The categories of a file, {id: name} in the order of their ids, and the largest sides of its images."""
+    """The categories of a file, {id: name} in the order of their ids, and its images.
+
+    Attributes:
+        categories: {id: name} in the order of the ids.
+        sizes: {(height, width)} of the images.
+        names: The `file_name` of each image, in their order.
+    """
 
     categories: dict
-    largest: tuple
+    sizes: frozenset
+    names: tuple
 
 
 def summary_of(file, document=None):
@@ -38,8 +46,8 @@ def summary_of(file, document=None):
     key = file, status.st_size, status.st_mtime_ns
     if key not in _summaries:
         document = document or read(file)
-        sides = zip(*sizes_of(file, document).values(), strict=True)
-        _summaries[key] = Summary(categories_of(file, document), tuple(map(max, sides)))
+        sizes, names = sizes_of(file, document).values(), tuple(image["file_name"] for image in document["images"])
+        _summaries[key] = Summary(categories_of(file, document), frozenset(sizes), names)
     return _summaries[key]
 
 
@@ -48,7 +56,16 @@ def find(path):
     folder = path / "annotations"
     files = sorted(folder.glob("*.json")) if folder.is_dir() else []
     # Captions and keypoints of the same pictures may lie beside them.
-    files = [file for file in files if file.name.startswith("instances")] or files or sorted(path.glob("*.json"))
+    files = (
+        [file for file in files if file.name.lower().startswith("instances")] or files or sorted(path.glob("*.json"))
+    )
+    if not files:
+        # One file in each folder of a split, beside its pictures, as some tools write them.
+        beside = {
+            part: sorted(place.glob("*.json")) for part, place in split_folders(path, validation_first=True).items()
+        }
+        if set(beside) == set(SPLITS) and all(len(found) == 1 for found in beside.values()):
+            return {part: found[0] for part, found in beside.items()}
     if len(files) == 1:
         return {"all": files[0]}
     parts = {
@@ -96,7 +113,7 @@ def categories_of(file, document):
     """{id: name} of the categories, in the order of their ids, which is that of the classes."""
     categories = document["categories"]
     numbers = [one.get("id") for one in categories]
-    if not all(isinstance(number, int) for number in numbers) or len(set(numbers)) < len(numbers):
+    if not all(map(is_whole, numbers)) or len(set(numbers)) < len(numbers):
         raise ValueError(
             f"Each category of {file} must have an id of its own, a whole number. Received: {str(numbers)[:80]}."
         )
@@ -108,15 +125,40 @@ def sizes_of(file, document):
     sizes = {}
     for image in document["images"]:
         number, size = image.get("id"), (image.get("height"), image.get("width"))
-        if not all(isinstance(side, int) and side >= 1 for side in size) or not isinstance(image.get("file_name"), str):
+        if not all(is_whole(side) and side >= 1 for side in size) or not is_name(image.get("file_name")):
             raise ValueError(
                 f"Image {number} of {file} must have height and width, whole numbers of at least 1, and a file_name. "
                 f"Received: {str(image)[:100]}."
             )
-        if not isinstance(number, (int, str)) or number in sizes:
+        if not (is_whole(number) or isinstance(number, str)) or number in sizes:
             raise ValueError(
                 f"Each image of {file} must have an id of its own. Received: {number!r}, "
                 f"{'which two images have' if number in sizes else 'of ' + image['file_name']}."
             )
         sizes[number] = size
     return sizes
+
+
+def is_whole(value):
+    """Whether a value of a document is a whole number, which true and false are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_name(value):
+    """Whether a value of a document can be the name of a file."""
+    return isinstance(value, str) and value != "" and "\0" not in value
+
+
+def is_crowd(annotation):
+    """Whether an annotation is of a crowd.
+
+    Args:
+        annotation: Dict, whose "iscrowd" is 0, 1, true or false; 0 if it has none.
+
+    Raises:
+        ValueError: If it is something else, as "0" and "false" are, which Python takes for true.
+    """
+    value = annotation.get("iscrowd", 0)
+    if not isinstance(value, int) or value not in (0, 1):
+        raise ValueError(f"its iscrowd must be 0, 1, true or false. Received: {str(value)[:40]!r}")
+    return bool(value)

@@ -9,7 +9,8 @@ import numpy as np
 from zoo.checks import VOID
 from zoo.data import progress
 from zoo.data.canvas import fitted_size
-from zoo.data.folder import first_five, inspect_all
+from zoo.data.folder import inspect_all
+from zoo.data.listing import first_five
 from zoo.data.reading import read_picture_on
 
 _MULTIPLE = 32
@@ -36,7 +37,7 @@ class Pair(NamedTuple):
 
     Attributes:
         picture: `Path` of the picture.
-        labels: `Path` of the PNG file of its labels.
+        labels: `Path` of the PNG file of its labels; None where annotations name none that is there.
         classes: uint8 (256,), the class of each label; or {segment: class} where colours number segments.
         known: Labels that may occur; None for any.
         size: (height, width) that annotations give, or None.
@@ -223,8 +224,8 @@ def canvas_of(sizes):
 
 def _examined(place, pairs):
     """For each pair: itself, its size, whether its picture is to be turned, and what is wrong: (reason, text)."""
-    pictures = inspect_all(place, [pair.picture for pair in pairs if pair.picture.is_file()])
-    labels = inspect_labels(place, [pair.labels for pair in pairs if pair.labels.is_file()])
+    pictures = inspect_all(place, [pair.picture for pair in pairs if not pair.fault and pair.picture.is_file()])
+    labels = inspect_labels(place, [pair.labels for pair in pairs if not pair.fault and pair.labels.is_file()])
     for pair in pairs:
         picture, of_labels = pictures.get(pair.picture), labels.get(pair.labels)
         fault = _fault(pair, picture, of_labels)

@@ -1,15 +1,18 @@
 """Folders of pictures and label PNGs as Pascal VOC, CamVid and ADE20K lay them out: finding what belongs together."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from zoo.checks import VOID
-from zoo.data.folder import EXTENSIONS, first_five
+from zoo.data import located, progress
 from zoo.data.label_files import LabelledFiles, Pair, canvas_of, inspect_labels, sizes_of, usable
-from zoo.data.splits import held_out
+from zoo.data.listing import check_apart, first_five, others_in, picture_endings, report
+from zoo.data.splits import SPLITS, folders_in, held_out, names_of
+from zoo.files import read_text
 
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -21,7 +24,6 @@ LAYOUTS = (
     "annotations/validation, as ADE20K; images and annotations; or panoptic_train2017.json and panoptic_val2017.json, "
     "in it or in annotations, as COCO."
 )
-_SPLIT_NAMES = {"train": ("train", "training"), "test": ("val", "validation", "test")}
 _CLASSES_FILE = "classes.txt"
 _VOID_LINE = re.compile(r"void\b", re.IGNORECASE)
 
@@ -34,7 +36,7 @@ class _Part(NamedTuple):
     listed: Path | None = None
 
 
-def load(path, split, image_size=None, skip_damaged=False, lines=None):
+def load(path, split, image_size=None, skip_damaged=False, lines=None, allow_outside=False):
     """The pictures of a folder with their labels, everything checked.
 
     Args:
@@ -44,6 +46,7 @@ def load(path, split, image_size=None, skip_damaged=False, lines=None):
             the smallest multiples of 32 that hold the largest.
         skip_damaged: Whether pairs that cannot be used are left out, and counted, instead of being an error.
         lines: What each label in turn means, as lines of classes.txt; None for that file if there is one.
+        allow_outside: Whether files that are named by a list may lie outside of the folder.
 
     Returns:
         Tuple of `LabelledFiles` and where they come from, in words.
@@ -53,12 +56,14 @@ def load(path, split, image_size=None, skip_damaged=False, lines=None):
         ValueError: If the files are damaged, do not fit each other, or hold nothing to learn from.
     """
     layout = _layout(path)
-    parts = {part: _pairs(where) for part, where in layout.items()}
+    parts = {part: _pairs(path, where, allow_outside) for part, where in layout.items()}
+    check_apart(path, {part: [pair.picture for pair in pairs] for part, pairs in parts.items()})
+    report(path, _beside(path, layout, parts), "pictures that Pillow reads, and PNG files of labels of their names")
     note = f"its own {split} split"
     if "all" in parts:
         pairs = parts["all"]
         is_held_out = held_out(len(pairs))
-        parts = {part: [pairs[row] for row in np.flatnonzero(is_held_out == (part == "test"))] for part in _SPLIT_NAMES}
+        parts = {part: [pairs[row] for row in np.flatnonzero(is_held_out == (part == "test"))] for part in SPLITS}
         note = f"{split} split, a fixed tenth held out for tests"
     lines = lines or _lines_of(path / _CLASSES_FILE)
     if lines is None and layout.get("train", layout.get("all")).listed:
@@ -71,7 +76,7 @@ def load(path, split, image_size=None, skip_damaged=False, lines=None):
     parts = {part: [pair._replace(classes=table, known=known) for pair in pairs] for part, pairs in parts.items()}
     pairs, turned, dropped = usable(f"{path}, {split} split", parts[split], skip_damaged)
     if split == "train":
-        _check_some_count(path, pairs, table)
+        _check_several_occur(path, pairs, names, table)
     canvas = image_size
     if canvas is None:
         canvas = canvas_of(set().union(*(sizes_of(path, pairs) for pairs in parts.values())))
@@ -80,9 +85,8 @@ def load(path, split, image_size=None, skip_damaged=False, lines=None):
 
 def _layout(path):
     """{"train": `_Part`, "test": `_Part`}, or {"all": `_Part`}."""
-    lists = path / "ImageSets" / "Segmentation"
     if (path / "SegmentationClass").is_dir():
-        files = {"train": lists / "train.txt", "test": lists / "val.txt"}
+        files = _lists(path / "ImageSets" / "Segmentation")
         for file in files.values():
             if not file.is_file():
                 raise FileNotFoundError(
@@ -93,11 +97,7 @@ def _layout(path):
     places = [(path, path, "annot")]
     places += [(path / "images", path / labels, "") for labels in ("annotations", "labels", "masks")]
     for pictures, labels, ending in places:
-        found = {}
-        for part, split_names in _SPLIT_NAMES.items():
-            options = [_Part(pictures / name, labels / f"{name}{ending}") for name in split_names]
-            there = [one for one in options if one.pictures.is_dir() and one.labels.is_dir()]
-            found |= {part: there[0]} if there else {}
+        found = _split_parts(pictures, labels, ending) if pictures.is_dir() and labels.is_dir() else {}
         if len(found) == 2:
             return found
         if len(found) == 1:
@@ -111,30 +111,94 @@ def _layout(path):
     raise FileNotFoundError(f"The folder {path} holds no pictures with labels that are laid out as known. {LAYOUTS}")
 
 
-def _pairs(part):
+def _lists(folder):
+    """{split: `Path`} of the lists of names of a folder, or where they were looked for."""
+    there = {one.name.lower(): one for one in sorted(folder.glob("*"))}
+    found = {"train": folder / "train.txt", "test": folder / "val.txt"}
+    for part in SPLITS:
+        names = [f"{name}.txt" for name in names_of(part, validation_first=True)]
+        found[part] = next((there[name] for name in names if name in there), found[part])
+    return found
+
+
+def _split_parts(pictures, labels, ending):
+    """{split: `_Part`} of the folders of splits that both of two folders have."""
+    there, of_labels, found = folders_in(pictures), folders_in(labels), {}
+    for part in SPLITS:
+        for name in names_of(part, validation_first=True):
+            if name in there and f"{name}{ending}" in of_labels:
+                found.setdefault(part, _Part(there[name], of_labels[f"{name}{ending}"]))
+    return found
+
+
+def _pairs(root, part, allow_outside):
     """The `Pair`s of a split, sorted by name, also where one of the two files is missing."""
+    endings = picture_endings()
     if part.listed:
-        stems = part.listed.read_text().split()
-        pairs = [Pair(part.pictures / f"{stem}.jpg", part.labels / f"{stem}.png") for stem in stems]
-    else:
-        pictures, labels = _by_stem(part.pictures, EXTENSIONS), _by_stem(part.labels, (".png",))
-        pairs = [
-            Pair(pictures.get(stem, part.pictures / f"{stem}.jpg"), labels.get(stem, part.labels / f"{stem}.png"))
-            for stem in sorted({*pictures, *labels})
-        ]
+        return _listed(root, part, endings, allow_outside)
+    pictures, labels = _by_stem(part.pictures, endings), _by_stem(part.labels, (".png",))
+    pairs = [
+        Pair(pictures.get(stem, part.pictures / f"{stem}.jpg"), labels.get(stem, part.labels / f"{stem}.png"))
+        for stem in sorted({*pictures, *labels})
+    ]
     if not pairs:
         raise ValueError(
             f"There are neither pictures in {part.pictures} nor labels in {part.labels}. Expected pictures that end in "
-            f"{', '.join(EXTENSIONS)} and PNG files of the same names."
+            f".jpg, .png or another of the {len(endings)} endings that Pillow reads, and PNG files of the same names."
         )
     return pairs
+
+
+def _listed(root, part, endings, allow_outside):
+    """The `Pair`s of the names in a list, in its order; names may have the ending of a picture."""
+    names = [line.strip() for line in read_text(part.listed).splitlines()]
+    names = [name for name in names if name]
+    if not names:
+        raise ValueError(f"The list {part.listed} is empty. Expected names of pictures, one a line. Unpack it again.")
+    stems = [name[: name.rindex(".")] if name.lower().endswith(endings) else name for name in names]
+    again = sorted({stem for stem, count in Counter(stems).items() if count > 1})
+    if again:
+        progress.show(f"Each once, though {part.listed} repeats {len(again)} names: {first_five(again)}.", last=True)
+    # As VOC has them, else with whatever ending there is.
+    wanted = dict(zip(stems, names, strict=True))
+    options = {stem: dict.fromkeys((f"{stem}.jpg", name)) for stem, name in wanted.items()}
+    found, missing = located.locate(
+        root, [part.pictures], [one for some in options.values() for one in some], allow_outside
+    )
+    others = {path.stem: path for path in part.pictures.glob("*") if path.name.lower().endswith(endings)}
+    labels, no_labels = located.locate(root, [part.labels], [f"{stem}.png" for stem in wanted], allow_outside)
+    pairs = []
+    for stem, some in options.items():
+        picture = next((found[one] for one in some if one in found), others.get(stem))
+        drawn, fault = labels.get(f"{stem}.png"), None
+        if picture is None:
+            fault = "missing picture", f"{stem} ({missing[f'{stem}.jpg']})"
+        elif drawn is None:
+            fault = "missing labels", f"{stem} ({no_labels[f'{stem}.png']})"
+        pairs.append(Pair(picture or part.pictures / f"{stem}.jpg", drawn, fault=fault))
+    return pairs
+
+
+def _beside(path, layout, parts):
+    """What a folder holds beside the pictures and labels of its splits: a list of words."""
+    used = {path: {_CLASSES_FILE}}
+    files = [one for pairs in parts.values() for pair in pairs for one in (pair.picture, pair.labels) if one]
+    for place in [*files, *(one for where in layout.values() for one in where if one)]:
+        while place != path and place.is_relative_to(path):
+            used.setdefault(place.parent, set()).add(place.name)
+            place = place.parent
+    found = []
+    for folder, names in sorted(used.items()):
+        prefix = "" if folder == path else f"{folder.relative_to(path).as_posix()}/"
+        found += [f"{prefix}{name}" for name in others_in(folder, names)] if folder.is_dir() else []
+    return found
 
 
 def _by_stem(folder, endings):
     """{name without its ending: `Path`} of the files of a folder that end so."""
     found = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in endings and not path.name.startswith("."):
+        if path.suffix.lower() in endings and not path.name.startswith(".") and not path.is_dir():
             if path.stem in found:
                 raise ValueError(
                     f"{found[path.stem]} and {path} have the same name, and labels belong to a picture by its name. "
@@ -148,12 +212,7 @@ def _lines_of(file):
     """The lines of a file of classes, or None if there is none."""
     if not file.is_file():
         return None
-    try:
-        return [line.strip() for line in file.read_text(encoding="utf-8").strip().splitlines()]
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"The file {file} is not a text in UTF-8: {error}. Write one name of a class a line."
-        ) from error
+    return [line.strip() for line in read_text(file, "Write one name of a class a line.").strip().splitlines()]
 
 
 def _numbered(path, found):
@@ -172,6 +231,9 @@ def _numbered(path, found):
             f"Labels must be 0 to {VOID - 1}, or {VOID} for void. Received: {extreme} in {file}. Number the classes "
             f"anew, or name them in {path / _CLASSES_FILE}."
         )
+    if len(values) == 1:
+        _refuse_one_class(path, found, values.pop())
+    _name_gaps(path, values)
     return [str(label) for label in range(max(values) + 1)]
 
 
@@ -190,10 +252,41 @@ def _classes_of(path, lines):
     return names, table
 
 
-def _check_some_count(path, pairs, table):
+def _check_several_occur(path, pairs, names, table):
+    """Checks that there is something to learn: two classes or more in the pictures of a split."""
     found = inspect_labels(path, [pair.labels for pair in pairs])
-    if all(table[value] == VOID for one in found.values() for value in one.values):
+    occurring = {int(table[value]) for one in found.values() for value in one.values} - {VOID}
+    if not occurring:
         raise ValueError(
             f"All pixels of the {len(pairs)} pictures in the train split of {path} are void. Expected classes to learn "
             "from. Label some."
+        )
+    if len(occurring) == 1:
+        _refuse_one_class(f"{path}, train split", found, names[occurring.pop()])
+
+
+def _refuse_one_class(place, found, name):
+    """Raises since whatever is said of pixels of one class is right: a loss of 0 and a mean IU of 1."""
+    void = [file for file, one in found.items() if VOID in one.values]
+    received, advice = f"the class {name} alone", "Label pixels of another class"
+    if void:
+        received += (
+            f", and {VOID}, which is void and does not count, in {len(void)} of {len(found)} files, such as {void[0]}"
+        )
+        advice = (
+            f"If {VOID} marks objects, as in masks of 0 and {VOID}, write their class in its place: "
+            "Image.fromarray((labels == 255).astype('uint8'))"
+        )
+    raise ValueError(
+        f"Only the class {name} occurs in the labels of {place}, so that there is nothing to tell apart. Expected two "
+        f"classes or more, of labels 0 to {VOID - 1}. Received: {received}. {advice}."
+    )
+
+
+def _name_gaps(path, values):
+    """Says that most labels never occur where they are numbered with gaps, as in masks of 0, 127 and 254."""
+    if 2 * len(values) < max(values) + 1:
+        line = f"Only {len(values)} of the labels 0 to {max(values)} occur in {path}: {first_five(sorted(values))}."
+        progress.show(
+            f"{line} There is a class for each number; number them without gaps if that is not meant.", last=True
         )

@@ -37,8 +37,9 @@ def load(name, *, split="train", image_size=None, channels=None, data_dir=None, 
       "cifar10/horse".
     - "emoji/noto", "emoji/twemoji": two drawings of emoji, 32 x 32 pixels, the arrays noto and twemoji of an .npz file
       in `data_dir`/emoji.
-    - a folder: all .jpg, .png, .bmp and .gif files (first frame) in it and below, in the order of their
-      paths. Folders of one level are the classes. Sub-folders "train" and "test" are the splits.
+    - a folder: all pictures that Pillow reads (the first frame of each) in it and below, in the order of their paths,
+      links followed. Folders of one level are the classes. Sub-folders "train" (or "training") and "test" (or
+      "testing", "val", "valid", "validation"), in any case, are the splits. What else it holds is named on stderr.
     - a folder of records, for sets larger than memory: TFRecord or ArrayRecord files of `tf.train.Example`s, as
       TensorFlow Datasets prepares them and `zoo.data.records.write` writes them. PNG or JPEG images lie under
       "image" or "image/encoded", labels under "label" or "image/class/label"; the splits are in the file names.

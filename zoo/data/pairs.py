@@ -7,10 +7,11 @@ import numpy as np
 from zoo.checks import check_choice, check_kind, check_whole
 from zoo.data import folder
 from zoo.data.checks import check_channels, check_images, height_and_width
+from zoo.data.listing import others_in, report
 from zoo.data.loading import load
 from zoo.data.names import folder_of
 from zoo.data.source import Source
-from zoo.data.splits import SPLITS
+from zoo.data.splits import SPLITS, split_folders
 
 PAIRS = {"emoji": ("emoji/noto", "emoji/twemoji"), "mnist_usps": ("mnist", "usps")}
 # Digits of MNIST were fitted into 20 x 20 pixels of 28 x 28; those of USPS fill all of their 16 x 16.
@@ -226,22 +227,25 @@ def _framed(source, options):
 
 def _load_folder(path, split, options):
     """A folder with trainA and trainB, and testA and testB or neither."""
-    has_tests = any((path / f"test{letter}").exists() for letter in "AB")
-    needed = [f"{part}{letter}" for part in (SPLITS if has_tests else SPLITS[:1]) for letter in "AB"]
-    missing = [part for part in needed if not (path / part).exists()]
+    sides = {letter: split_folders(path, letter.lower()) for letter in "AB"}
+    parts = SPLITS if any("test" in side for side in sides.values()) else SPLITS[:1]
+    missing = [f"{part}{letter}" for part in parts for letter, side in sides.items() if part not in side]
     if missing:
         raise FileNotFoundError(
             f"The folder {path} is no pair of image sets: {' and '.join(missing)} missing. Expected folders trainA and "
             f"trainB, and testA and testB or neither. Received: {', '.join(_inside(path)) or 'an empty folder'}. Add "
             'what is missing, or give two paths, one for each side: ("photos/", "paintings/").'
         )
-    sides = []
-    for letter in "AB":
-        splits = {part: path / f"{part}{letter}" for part in SPLITS} if has_tests else None
-        root, name = path if has_tests else path / f"train{letter}", f"{path.resolve().name}/{letter}"
+    used = {one.name for side in sides.values() for one in side.values()}
+    report(path, others_in(path, used), " and ".join(sorted(used)))
+    loaded = []
+    for letter, folders in sides.items():
+        root, splits = (path, folders) if len(parts) == 2 else (folders["train"], None)
         with _named_side(letter, root):
-            sides.append(folder.load(root, split, **options, name=name, own_splits=splits))
-    return Pair(*sides, path.resolve().name)
+            loaded.append(
+                folder.load(root, split, **options, name=f"{path.resolve().name}/{letter}", own_splits=splits)
+            )
+    return Pair(*loaded, path.resolve().name)
 
 
 @contextmanager

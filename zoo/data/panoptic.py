@@ -1,24 +1,16 @@
 """Folders of pictures and segments as COCO lays out its panoptic annotations: finding, checking and reading them."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from zoo.checks import VOID
-from zoo.data import instances
-from zoo.data.folder import first_five
+from zoo.data import instances, located, progress
+from zoo.data.coco import named_files
+from zoo.data.instances import is_crowd, is_whole
 from zoo.data.label_files import LabelledFiles, Pair, canvas_of, usable
-from zoo.data.splits import held_out
+from zoo.data.listing import check_apart, first_five, report
+from zoo.data.splits import SPLITS, held_out
 
 _SIGNS = {"train": ("train",), "test": ("val", "test")}
-_summaries = {}
-
-
-class _Summary(NamedTuple):
-    """The categories of a file, {id: name} in the order of their ids, and {(height, width)} of its images."""
-
-    categories: dict
-    sizes: frozenset
 
 
 def find(path):
@@ -36,7 +28,9 @@ def find(path):
     files = sorted((path / "annotations").glob("panoptic*.json")) or sorted(path.glob("panoptic*.json"))
     if len(files) == 1:
         return {"all": files[0]}
-    parts = {part: [file for file in files if any(sign in file.stem for sign in _SIGNS[part])] for part in _SIGNS}
+    parts = {
+        part: [file for file in files if any(sign in file.stem.lower() for sign in _SIGNS[part])] for part in _SIGNS
+    }
     if files and (len(files) != 2 or any(len(found) != 1 for found in parts.values())):
         raise ValueError(
             f"The folder {path} must hold one file panoptic_….json, or one with train and one with val or test in its "
@@ -45,7 +39,7 @@ def find(path):
     return {part: found[0] for part, found in parts.items()} if files else {}
 
 
-def load(path, files, split, image_size=None, skip_damaged=False):
+def load(path, files, split, image_size=None, skip_damaged=False, allow_outside=False):
     """The pictures of a folder with the category of each pixel, everything checked.
 
     Args:
@@ -55,6 +49,7 @@ def load(path, files, split, image_size=None, skip_damaged=False):
         image_size: (height, width) of the canvas; None for that of all pictures of both splits if it is one, else for
             the smallest multiples of 32 that hold the largest.
         skip_damaged: Whether pairs that cannot be used are left out, and counted, instead of being an error.
+        allow_outside: Whether files that are named by the annotations may lie outside of the folder.
 
     Returns:
         Tuple of `LabelledFiles` and where they come from, in words.
@@ -64,11 +59,11 @@ def load(path, files, split, image_size=None, skip_damaged=False):
     """
     file, other = files.get(split, files.get("all")), files.get({"train": "test", "test": "train"}[split])
     document = instances.read(file)
-    categories, sizes = _summary_of(file, document)
+    categories, sizes, _ = instances.summary_of(file, document)
     if len(categories) > VOID:
         raise ValueError(f"{file} must list at most {VOID} categories. Received: {len(categories)}. Merge some.")
     if other is not None:
-        others = _summary_of(other)
+        others = instances.summary_of(other)
         if others.categories != categories:
             differing = sorted({*others.categories.items()} ^ {*categories.items()})
             raise ValueError(
@@ -77,67 +72,72 @@ def load(path, files, split, image_size=None, skip_damaged=False):
                 "them only. Give both all categories."
             )
         sizes |= others.sizes
-    pairs, note = _pairs(path, file, document, categories), f"its own {split} split"
+    pairs, note = _pairs(path, file, document, categories, allow_outside), f"its own {split} split"
+    parts = {split: pairs}
     if other is None:
-        rows = np.flatnonzero(held_out(len(pairs)) == (split == "test"))
-        pairs, note = [pairs[row] for row in rows], f"{split} split, a fixed tenth held out for tests"
+        is_test = held_out(len(pairs))
+        parts = {part: [pairs[row] for row in np.flatnonzero(is_test == (part == "test"))] for part in SPLITS}
+        note = f"{split} split, a fixed tenth held out for tests"
+    else:
+        parts["other"] = _pairs(path, other, instances.read(other), categories, allow_outside)
+    pairs = parts[split]
+    check_apart(path, {part: [pair.picture for pair in some] for part, some in parts.items()})
+    used = [one for some in parts.values() for pair in some for one in (pair.picture, pair.labels) if one]
+    report(path, located.beside(path, used, files.values()), "the annotations and the files that they name")
     kept, turned, dropped = usable(f"{file}, {split} split", pairs, skip_damaged)
     if split == "train" and not any(pair.classes for pair in kept):
         raise ValueError(
             f"No picture of {file} has a segment to learn from, in the train split of {len(kept)}. Expected segments "
             "that are no crowds. Annotate some."
         )
+    occurring = sorted({label for pair in kept for label in pair.classes.values()})
+    if split == "train" and len(occurring) == 1:
+        name = [*categories.values()][occurring[0]]
+        progress.show(f"Only the class {name} occurs in {file}: whatever a network says of it is right.", last=True)
     canvas = image_size or canvas_of(sizes)
     return LabelledFiles(kept, turned, categories.values(), canvas, dropped), f"{file}, {note}"
 
 
-def _pairs(root, file, document, categories):
+def _pairs(root, file, document, categories, allow_outside):
     """The `Pair` of each image, also where a file is missing or its annotation is damaged."""
-    part = file.stem.removeprefix("panoptic_")
-    folders = [root / part, root / "images" / part, root / "images", root]
-    of_labels = [file.with_suffix(""), root / file.stem, file.parent]
     classes = {number: label for label, number in enumerate(categories)}
-    listed = {one.get("image_id"): one for one in document.get("annotations") or []}
+    listed = document.get("annotations") or []
+    annotated = {one["image_id"]: one for one in listed if isinstance(one.get("image_id"), (int, str))}
+    pictures, missing = named_files(root, file, [image["file_name"] for image in document["images"]], allow_outside)
+    of_labels = [file.with_suffix(""), root / file.stem, file.parent]
+    names = {one["file_name"] for one in annotated.values() if instances.is_name(one.get("file_name"))}
+    labels, no_labels = located.locate(root, of_labels, names, allow_outside)
     pairs = []
     for image in document["images"]:
-        name, annotation, found, fault = image["file_name"], listed.get(image["id"]), {}, None
-        picture = _first(folders, name)
-        labels = f"{picture.stem}.png"
-        try:
-            if annotation is None:
-                fault = "missing labels", f"{name} (no annotation)"
-            else:
-                labels, found = annotation["file_name"], _classes_of(annotation, classes)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            fault = (
-                "damaged annotation",
-                f"annotation of {name} (expected a file_name, and segments_info with the id and the known category_id "
-                f"of each segment; {type(error).__name__}: {error})",
-            )
+        name, annotation, found, fault = image["file_name"], annotated.get(image["id"]), {}, None
+        drawn = None
+        if annotation is None:
+            fault = "missing labels", f"{name} (no annotation)"
+        else:
+            try:
+                drawn, found = annotation["file_name"], _classes_of(annotation, classes)
+                if not instances.is_name(drawn):
+                    raise ValueError("file_name must be the name of a file")
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                fault = (
+                    "damaged annotation",
+                    f"annotation of {name} (expected a file_name, and segments_info with the id and the known "
+                    f"category_id of each segment; {type(error).__name__}: {error})",
+                )
+        if not fault and name not in pictures:
+            fault = "missing picture", f"{name} ({missing[name]})"
+        if not fault and drawn not in labels:
+            fault = "missing labels", f"{drawn} ({no_labels[drawn]})"
         size = image["height"], image["width"]
-        pairs.append(Pair(picture, _first(of_labels, str(labels)), found, size=size, fault=fault))
+        pairs.append(
+            Pair(pictures.get(name, root / name), None if fault else labels[drawn], found, size=size, fault=fault)
+        )
     return pairs
 
 
 def _classes_of(annotation, classes):
     """{segment: class} of an annotation, without crowds."""
-    found = {one["id"]: classes[one["category_id"]] for one in annotation["segments_info"] if not one.get("iscrowd")}
-    if not all(isinstance(segment, int) and 0 <= segment < 2**24 for segment in found):
+    found = {one["id"]: classes[one["category_id"]] for one in annotation["segments_info"] if not is_crowd(one)}
+    if not all(is_whole(segment) and 0 <= segment < 2**24 for segment in found):
         raise ValueError("ids of segments must be whole numbers below 2^24")
     return found
-
-
-def _first(folders, name):
-    """The first path of this name that is a file; else the one in the first folder."""
-    return next((folder / name for folder in folders if (folder / name).is_file()), folders[0] / name)
-
-
-def _summary_of(file, document=None):
-    """What both splits must agree on; kept as long as the file stays the same, since reading may take seconds."""
-    status = file.stat()
-    key = file, status.st_size, status.st_mtime_ns
-    if key not in _summaries:
-        document = document or instances.read(file)
-        sizes = instances.sizes_of(file, document).values()
-        _summaries[key] = _Summary(instances.categories_of(file, document), frozenset(sizes))
-    return _summaries[key]

@@ -24,7 +24,16 @@ _LABELS = {"camvid": CAMVID_LABELS}
 _WAYS = f"The sets are: scenes, {', '.join(SETS)}. A path to a folder of pictures and labels also works."
 
 
-def load_segmentation(name, *, split="train", image_size=None, data_dir=None, skip_damaged=False, num_scenes=None):
+def load_segmentation(
+    name,
+    *,
+    split="train",
+    image_size=None,
+    data_dir=None,
+    skip_damaged=False,
+    num_scenes=None,
+    allow_outside=False,
+):
     """Loads pictures with a class for each pixel, by name or from a folder.
 
     - "scenes": digits on photos, composed here without any download: 10,000 to train and 200 to test, 128 x 128 pixels
@@ -42,14 +51,18 @@ def load_segmentation(name, *, split="train", image_size=None, data_dir=None, sk
       panoptic_….json, a tenth is the test split.
 
     In all but the last, a picture's labels are a PNG file of its name, with a palette or grey, that holds a label for
-    each pixel. A split's folder may be called train or training; val, validation or test, the first of these that is
-    there. 255 is void: such pixels do not count. What labels mean says a file classes.txt in the folder: a name a line,
-    from label 0 on; a line whose first word is void makes its label void too, and classes are numbered without it.
+    each pixel. A split's folder may be called train or training; val, valid, validation, test or testing, the first of
+    these that is there, in any case. The lists of VOC may name pictures with their ending; a name that is repeated
+    counts once. 255 is void: such pixels do not count. What labels mean says a file classes.txt in the folder: a name a
+    line, from label 0 on; a line whose first word is void makes its label void too, and classes are numbered without
+    it.
     Without that file (and but for VOC) there are as many classes as the largest label that is not 255 in any file of
     both splits, plus one, called by their numbers.
 
     Pictures are turned as their EXIF data say if only then they have the size of their labels. Grey pictures and those
     in CMYK become RGB, transparency white. Labels are resized by nearest neighbour.
+
+    Links are followed. What else the folder holds is named on stderr.
 
     Args:
         name: Name of a set, or path to a folder; "./camvid" is the folder, "camvid" the set.
@@ -60,13 +73,15 @@ def load_segmentation(name, *, split="train", image_size=None, data_dir=None, sk
         skip_damaged: Whether pictures and labels that are damaged, missing, or do not fit each other or the classes are
             left out, counted and named on stderr, instead of being an error.
         num_scenes: How many scenes to compose, 1 to ten million; None for the numbers above.
+        allow_outside: Whether the names in lists and annotations may lead out of the folder, as "../1.png" does. Only
+            for files of people whom you trust: whatever Pillow reads there becomes a picture.
 
     Returns:
         `SegmentationSource`.
 
     Raises:
-        ValueError: If the name or an option is wrong, files cannot be used (the message names them), or nothing is
-            there to learn from.
+        ValueError: If the name or an option is wrong, files cannot be used (the message names them), a picture is in
+            both splits, or nothing is there to learn from: two classes must occur in what is trained on.
         FileNotFoundError: If a folder does not exist, or has none of these layouts.
         NotADirectoryError: If the path is a file.
 
@@ -87,10 +102,10 @@ def load_segmentation(name, *, split="train", image_size=None, data_dir=None, sk
     path = _folder_of(name, data_dir)
     files = panoptic.find(path)
     if files:
-        pictures, origin = panoptic.load(path, files, split, canvas, skip_damaged)
+        pictures, origin = panoptic.load(path, files, split, canvas, skip_damaged, allow_outside)
     else:
         lines = _LABELS.get(name) if isinstance(name, str) else None
-        pictures, origin = label_folders.load(path, split, canvas, skip_damaged, lines)
+        pictures, origin = label_folders.load(path, split, canvas, skip_damaged, lines, allow_outside)
     return SegmentationSource(name if name in SETS else path.resolve().name, pictures, origin=origin)
 
 

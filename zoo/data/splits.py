@@ -3,7 +3,50 @@
 import numpy as np
 
 SPLITS = ("train", "test")
+# What folders and files of the splits are called, in any case. Where there are both, tests go before validation.
+SPLIT_NAMES = {"train": ("train", "training"), "test": ("test", "testing", "val", "valid", "validation")}
 _SEED = 20240
+
+
+def names_of(split, validation_first=False):
+    """What a split may be called, in lower case, first what goes before others where there are several.
+
+    Args:
+        split: "train" or "test".
+        validation_first: Whether that called validation goes before that called test.
+
+    Returns:
+        Tuple of str.
+    """
+    names = SPLIT_NAMES[split]
+    is_validation = [name.startswith("val") for name in names]
+    return tuple(
+        name for _, name in sorted(zip(is_validation, names, strict=True), key=lambda one: one[0] != validation_first)
+    )
+
+
+def folders_in(path):
+    """{name in lower case: `Path`} of the folders in a folder; of two that differ in case, that in lower case."""
+    return {one.name.lower(): one for one in sorted(path.iterdir()) if one.is_dir()}
+
+
+def split_folders(path, ending="", validation_first=False):
+    """The folders in a folder that are the splits of a set.
+
+    Args:
+        path: `Path` of the folder.
+        ending: What follows the name of the split in theirs, in lower case, such as "a".
+        validation_first: As of `names_of`.
+
+    Returns:
+        {"train": `Path`, "test": `Path`}, without those that are not there.
+    """
+    there, found = folders_in(path), {}
+    for part in SPLITS:
+        for name in names_of(part, validation_first):
+            if f"{name}{ending}" in there:
+                found.setdefault(part, there[f"{name}{ending}"])
+    return found
 
 
 def held_out(size):

@@ -1,19 +1,16 @@
 """Files of records in a folder: which there are, and which split each belongs to."""
 
-import os
 import re
-from pathlib import Path
 
-from zoo.data.folder import EXTENSIONS
+from zoo.data.listing import picture_endings, walk
+from zoo.data.splits import SPLIT_NAMES
 
 LABEL_NAMES = "label.labels.txt"  # as TensorFlow Datasets calls it: one class name per line
+_BESIDE = ("dataset_info.json", "features.json", "metadata.json")  # as TensorFlow Datasets writes them
 _RECORD_FILE = re.compile(r"\.(tfrecords?|array_?records?)([-.].*)?$", re.IGNORECASE)
 _SHARD = re.compile(r"-(\d{5,})-of-(\d{5,})")
-_SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
+_SPLIT_NAMES = {name: part for part, names in SPLIT_NAMES.items() for name in names}
+_SPLIT_NAMES |= dict.fromkeys(("validation", "valid", "val"), "validation")
 
 
 def find(folder):
@@ -28,20 +25,22 @@ def find(folder):
     Raises:
         ValueError: If there are image files as well.
     """
-    found, image = [], None
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith((".", "writing-")) and _RECORD_FILE.search(name):
-                found.append(Path(parent, name))
-            elif name.lower().endswith(EXTENSIONS) and not name.startswith("."):
-                image = image or Path(parent, name)
+    files, endings = walk(folder).files if folder.is_dir() else [], picture_endings()
+    found = [path for path in files if _is_record_file(path)]
+    image = next((path for path in files if path.name.lower().endswith(endings) and path not in found), None)
     if found and image:
         raise ValueError(
             f"The folder {folder} holds files of records, such as {found[0].relative_to(folder)}, and image files, "
             f"such as {image.relative_to(folder)}. Expected one kind. Move the others away, or give a sub-folder."
         )
     return sorted(found)
+
+
+def others(folder, used):
+    """What a folder of records holds beside some files, and beside what belongs to them: a list of words."""
+    listing, used = walk(folder), {*used}
+    beside = [path for path in listing.files if not (path in used or path.name in _BESIDE or _names_labels(path))]
+    return listing.passed_over + [path.relative_to(folder).as_posix() for path in beside]
 
 
 def is_tfrecord(path):
@@ -59,7 +58,7 @@ def splits(folder, paths):
             f"{kinds[False]}. Expected one kind. Move the others away."
         )
     places = {path.parent for path in paths}
-    if len(places) > 1 and not all(place.parent == folder and place.name in _SPLIT_NAMES for place in places):
+    if len(places) > 1 and not all(place.parent == folder and place.name.lower() in _SPLIT_NAMES for place in places):
         named = sorted(str(place.relative_to(folder)) for place in places)
         raise ValueError(
             f"The folder {folder} holds records in {len(named)} folders: {', '.join(named[:5])}. Expected one set, in "
@@ -67,7 +66,9 @@ def splits(folder, paths):
         )
     parts = {}
     for path in paths:
-        parts.setdefault(split_of(path) if len(places) == 1 else _SPLIT_NAMES[path.parent.name], []).append(path)
+        parts.setdefault(split_of(path) if len(places) == 1 else _SPLIT_NAMES[path.parent.name.lower()], []).append(
+            path
+        )
     if not set(parts) & set(_SPLIT_NAMES.values()):
         return {"all": paths}, "{split} split, a fixed tenth held out for tests"
     if "train" not in parts:
@@ -86,6 +87,14 @@ def split_of(path):
     """Split that the name of a file ends in, before its extension, or None."""
     stem = _SHARD.sub("", path.name[: _RECORD_FILE.search(path.name).start()]).lower()
     return next((_SPLIT_NAMES[word] for word in reversed(re.split(r"[-_.]", stem)) if word in _SPLIT_NAMES), None)
+
+
+def _is_record_file(path):
+    return not path.name.startswith("writing-") and _RECORD_FILE.search(path.name) is not None
+
+
+def _names_labels(path):
+    return path.name.endswith(".labels.txt")
 
 
 def _check_shards(paths):

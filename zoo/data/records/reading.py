@@ -6,10 +6,12 @@ import numpy as np
 
 from zoo.data import progress
 from zoo.data.arrayrecord import ArrayRecordFile
-from zoo.data.records.files import LABEL_NAMES, find, is_tfrecord, splits
+from zoo.data.listing import report
+from zoo.data.records.files import LABEL_NAMES, find, is_tfrecord, others, splits
 from zoo.data.records.pictures import Records
 from zoo.data.source import Source
 from zoo.data.splits import held_out
+from zoo.files import read_text
 from zoo.tfrecord import TFRecordFile
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -37,6 +39,8 @@ def load(path, split, image_size=None, channels=None, cache=False, *, files=None
             None; the message names them.
     """
     parts, note = splits(path, files or find(path))
+    used = [file for files in parts.values() for file in files]
+    report(path, others(path, used), f"the {len(used)} files of records of {' and '.join(sorted(parts))}")
     opener = _Opener(path, sum(len(files) for files in parts.values()))
     opened = {name: [opener.open(file) for file in files] for name, files in parts.items()}
     for name, files in opened.items():
@@ -110,5 +114,5 @@ def _class_names(*places):
     """Names of the classes from label.labels.txt in one of some folders, or None."""
     for place in places:
         if (place / LABEL_NAMES).is_file():
-            return (place / LABEL_NAMES).read_text(encoding="utf-8").splitlines()
+            return read_text(place / LABEL_NAMES).splitlines()
     return None

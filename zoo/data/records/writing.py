@@ -10,7 +10,7 @@ from zoo.checks import check_folder
 from zoo.data import progress
 from zoo.data.checks import check_images
 from zoo.data.records.files import LABEL_NAMES, find, split_of
-from zoo.files import write_text
+from zoo.files import read_text, write_text
 
 _WRITTEN = 2000
 
@@ -73,7 +73,7 @@ def write(source, folder, split, *, shard_bytes=128 * 2**20):
 def _write_names(names, path):
     text = "".join(f"{name}\n" for name in names)
     if path.exists():
-        if path.read_text(encoding="utf-8") != text:
+        if read_text(path) != text:
             raise FileExistsError(f"{path} holds other names of classes, and is kept. Give another folder.")
         return
     write_text(path, text)

@@ -64,7 +64,7 @@ def read_batching(path):
     """
     message = _empty_message()
     try:
-        text_format.Parse(path.read_text(encoding="utf-8"), message)
+        text_format.Parse(path.read_text(encoding="utf-8-sig"), message)
         values = {name: getattr(message, name).value for name in _WRAPPED if message.HasField(name)}
         return BatchingParameters(
             **values,

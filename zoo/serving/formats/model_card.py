@@ -22,7 +22,7 @@ def load_card(path):
         load_card(Path("exports/wgan_gp/1"))["figures"]
     """
     try:
-        card = json.loads((path / CARD_FILE).read_text(encoding="utf-8"))
+        card = json.loads((path / CARD_FILE).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ValueError(
             f"There is no model card {CARD_FILE}, so nobody can tell what TF Serving serves here; zoo.serving.publish "

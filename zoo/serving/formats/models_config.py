@@ -32,7 +32,7 @@ def read_config(path):
     if not path.is_file():
         return config
     try:
-        text_format.Parse(path.read_text(encoding="utf-8"), config)
+        text_format.Parse(path.read_text(encoding="utf-8-sig"), config)
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ValueError(
             f"`{path}` does not parse as the ModelServerConfig of TF Serving: {error}. Correct it, or remove it to "
