@@ -10,6 +10,7 @@ from pycocotools import mask as coding
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from tests.documents import replaced
 from zoo.metrics import coco_average_precision
 
 NAMES = {"ap": 0, "ap50": 1, "ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5, "ar100": 8}
@@ -179,3 +180,68 @@ def test_refuses_other_kinds_and_what_lacks_them():
     detection = {"image_id": 1, "category_id": 3, "score": 0.5, "bbox": [0, 0, 9, 9]}
     with pytest.raises(ValueError, match="A mask is judged by its `segmentation`. Received: a detection with image_id"):
         coco_average_precision(truth_of(), [detection], "mask")
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"), [("box", "polygon"), ("mask", "polygon"), ("mask", "uncompressed"), ("mask", "compressed")]
+)
+def test_whatever_is_wrong_is_said_in_a_sentence_or_changes_nothing(kind, form):
+    """What is right scores 1, and still does without what may be left out; less is found if another place is judged."""
+    box = (0, 0, 40, SIDE)
+    truth = truth_of(thing(1, 3, box), thing(2, 7, box))
+    detections = [thing(1, 3, box, 0.9), thing(2, 7, box, 0.8)]
+    runs = {"size": [SIDE, SIDE], "counts": [0, 40 * SIDE, 160 * SIDE]}
+    for one in (truth["annotations"][0], detections[0]):
+        if form != "polygon":
+            one["segmentation"] = encoded(*box) if form == "compressed" else copy.deepcopy(runs)
+    changes = [(*one, detections) for one in replaced(truth)]
+    changes += [(where, truth, changed) for where, changed in replaced(detections)]
+    may_be_anything = {"id", "name", "score", "bbox" if kind == "mask" else "segmentation"}
+    refused = 0
+    for where, changed, found in changes:
+        if 1 in where:  # as the one before
+            continue
+        try:
+            figure = coco_average_precision(changed, found, kind)["ap"]
+        except ValueError as error:
+            refused += 1
+            assert len(str(error)) > 40 and "Received" in str(error), (where, error)
+        else:
+            assert figure is None or 0 <= figure <= 1, where
+            if where[-2] in may_be_anything and where[0] != "images":
+                assert figure == pytest.approx(1), where
+    assert refused > 120
+
+
+def test_a_mask_of_another_size_than_its_image_is_refused():
+    """In float32 both would be "not found", which says nothing of the cause."""
+    small = coding.encode(np.asfortranarray(np.ones((SIDE // 2, SIDE), "uint8")))
+    one = {"image_id": 1, "category_id": 3, "score": 0.9, "segmentation": small}
+    with pytest.raises(ValueError, match=r"Detection 0 of 1.* must be that of the picture, 200 x 200. .*\[100, 200\]"):
+        coco_average_precision(truth_of(thing(1, 3, (0, 0, 40, 40))), [one])
+    # Whose run lengths end before the image does: pycocotools reads on in memory.
+    one["segmentation"] = {**small, "size": [SIDE, SIDE]}
+    with pytest.raises(ValueError, match="add up to 200 x 200 pixels. Received: 20000 in all"):
+        coco_average_precision(truth_of(thing(1, 3, (0, 0, 40, 40))), [one])
+
+
+@pytest.mark.parametrize("ids", [(1, "1"), ("a", "b"), (0, "x"), (2**70, -3)])
+def test_ids_of_images_may_be_numbers_and_texts(ids):
+    truth = truth_of(*(thing(one, 3, (0, 0, 40, 40)) for one in ids), images=ids)
+    found = [thing(one, 3, (0, 0, 40, 40), 0.9) for one in ids]
+    assert coco_average_precision(truth, found, "box")["ap"] == pytest.approx(1)
+    # One of two is found: 51 of 101 recalls.
+    assert coco_average_precision(truth, found[1:], "box")["ap"] == pytest.approx(51 / 101)
+    with pytest.raises(ValueError, match="Received: image_id '?77'?, which is none of its 2"):
+        coco_average_precision(truth, [*found, thing("77", 3, (0, 0, 9, 9), 0.5)], "box")
+
+
+@pytest.mark.parametrize("flag", ["0", "false", 2, None, 0.0, -1])
+def test_crowds_are_told_by_0_1_true_and_false_only(flag):
+    """To Python "0" and "false" are true: the object would be a crowd, and a perfect detection without a figure."""
+    box = (0, 0, 40, 40)
+    with pytest.raises(ValueError, match="Annotation 0 of 1.*its iscrowd must be 0, 1, true or false. Received"):
+        coco_average_precision(truth_of(thing(1, 3, box, iscrowd=flag)), [thing(1, 3, box, 0.9)], "box")
+    for given, expected in ((0, 1.0), (False, 1.0), (1, None), (True, None)):
+        truth = truth_of(thing(1, 3, box, iscrowd=given))
+        assert coco_average_precision(truth, [thing(1, 3, box, 0.9)], "box")["ap"] == (expected and pytest.approx(1))

@@ -2,9 +2,7 @@
 
 from typing import NamedTuple
 
-import numpy as np
-
-from zoo.data.instances import is_crowd
+from zoo.masks import checked_counts, checked_polygons, finite_numbers, is_crowd
 
 
 class Annotation(NamedTuple):
@@ -61,14 +59,14 @@ def checked(annotation, number, label, size):
         left, top, width, height = coding.toBbox(encoded).tolist()
         box = left, top, left + width, top + height
     given = annotation.get("area", area)
-    if _numbers([given]) is None:
+    if finite_numbers([given]) is None:
         raise ValueError(f"its area must be a number. Received: {str(given)[:40]!r}")
     return Annotation(number, label, box, is_crowd(annotation), given, encoded["counts"])
 
 
 def _corners(box, size):
     """A box [x, y, width, height] as corners, cut at the border of the picture."""
-    numbers = _numbers(box)
+    numbers = finite_numbers(box)
     if numbers is None or numbers.shape != (4,):
         raise ValueError(f"its bbox must be four finite numbers: x, y, width, height. Received: {str(box)[:60]}")
     left, top, width, height = numbers.tolist()
@@ -88,87 +86,11 @@ def _encoded(form, size):
     if not form:
         raise Useless("no mask")
     if isinstance(form, dict):
-        counts = _checked_counts(form, size)
+        counts = checked_counts(form, size)
         if isinstance(counts, list):
             return coding.frPyObjects({"size": list(size), "counts": counts}, *size)
         return {"size": list(size), "counts": counts}
-    polygons = _checked_polygons(form, size)
+    polygons = checked_polygons(form, size)
     if not polygons:
         raise Useless("empty mask")
     return coding.merge(coding.frPyObjects(polygons, *size))
-
-
-def _checked_counts(form, size):
-    """Run lengths that cover the picture: pycocotools decodes others too, to whatever lies in memory."""
-    if not isinstance(form.get("size"), (list, tuple)) or list(form["size"]) != list(size):
-        raise ValueError(
-            f"the size of its run lengths, (height, width), must be that of the picture, {size[0]} x {size[1]}. "
-            f"Received: {form.get('size')}"
-        )
-    counts = form.get("counts")
-    if isinstance(counts, list):
-        runs = counts
-        good = all(isinstance(run, int) and run >= 0 for run in runs)
-    else:
-        counts = counts.encode(errors="surrogatepass") if isinstance(counts, str) else counts
-        runs = _decoded(counts) if isinstance(counts, bytes) else None
-        good = runs is not None and min(runs, default=0) >= 0
-    if not good or sum(runs) != size[0] * size[1]:
-        received = f"{sum(runs)} in all" if good else "others"
-        raise ValueError(
-            f"its run lengths must be whole numbers of at least 0 that add up to {size[0]} x {size[1]} pixels. "
-            f"Received: {received}"
-        )
-    return counts
-
-
-def _decoded(counts):
-    """Numbers of compressed run lengths: six bits a sign, differences to the last but one; None if they are broken."""
-    runs, number, shift = [], 0, 0
-    for sign in counts:
-        bits = sign - 48
-        if not 0 <= bits < 64 or shift > 30:
-            return None
-        number |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            number -= 1 << shift
-        runs.append(number + runs[-2] if len(runs) > 2 else number)
-        number = shift = 0
-    return None if shift else runs
-
-
-def _checked_polygons(form, size):
-    """Those with three corners or more; of two, pycocotools makes boxes."""
-    if not isinstance(form, list) or not all(isinstance(polygon, list) for polygon in form):
-        raise ValueError(
-            "its segmentation must be run lengths, or a list of polygons, [[x, y, x, y, …], …]. Received: "
-            f"{str(form)[:60]}"
-        )
-    polygons = []
-    for polygon in form:
-        corners = _numbers(polygon)
-        # What is far away takes memory for every pixel of the way.
-        if corners is None or len(corners) % 2 or np.abs(corners).max(initial=0) > 10 * sum(size):
-            raise ValueError(
-                "its polygons must be lists of finite numbers, x and y in turn, within or near the picture. Received: "
-                f"{len(polygon)} values, {str(polygon)[:60]}"
-            )
-        if len(corners) >= 6:
-            polygons.append(corners.tolist())
-    return polygons
-
-
-def _numbers(values):
-    """A list of finite numbers as an array, or None."""
-    if not isinstance(values, (list, tuple)):
-        return None
-    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-        return None
-    try:
-        array = np.array(values, "float64")
-    except OverflowError:  # JSON's whole numbers have any length
-        return None
-    return array if np.isfinite(array).all() else None

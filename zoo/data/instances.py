@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from zoo.data import progress
 from zoo.data.splits import SPLITS, split_folders
+from zoo.masks import is_size
 
 _SIGNS = {"train": ("train",), "test": ("val", "test")}
 _LARGE = 10_000_000  # bytes of a file of annotations that takes seconds to read
@@ -125,7 +126,7 @@ def sizes_of(file, document):
     sizes = {}
     for image in document["images"]:
         number, size = image.get("id"), (image.get("height"), image.get("width"))
-        if not all(is_whole(side) and side >= 1 for side in size) or not is_name(image.get("file_name")):
+        if not is_size(size) or not is_name(image.get("file_name")):
             raise ValueError(
                 f"Image {number} of {file} must have height and width, whole numbers of at least 1, and a file_name. "
                 f"Received: {str(image)[:100]}."
@@ -147,18 +148,3 @@ def is_whole(value):
 def is_name(value):
     """Whether a value of a document can be the name of a file."""
     return isinstance(value, str) and value != "" and "\0" not in value
-
-
-def is_crowd(annotation):
-    """Whether an annotation is of a crowd.
-
-    Args:
-        annotation: Dict, whose "iscrowd" is 0, 1, true or false; 0 if it has none.
-
-    Raises:
-        ValueError: If it is something else, as "0" and "false" are, which Python takes for true.
-    """
-    value = annotation.get("iscrowd", 0)
-    if not isinstance(value, int) or value not in (0, 1):
-        raise ValueError(f"its iscrowd must be 0, 1, true or false. Received: {str(value)[:40]!r}")
-    return bool(value)

@@ -5,10 +5,11 @@ import numpy as np
 from zoo.checks import VOID
 from zoo.data import instances, located, progress
 from zoo.data.coco import named_files
-from zoo.data.instances import is_crowd, is_whole
+from zoo.data.instances import is_whole
 from zoo.data.label_files import LabelledFiles, Pair, canvas_of, usable
 from zoo.data.listing import check_apart, first_five, report
 from zoo.data.splits import SPLITS, held_out
+from zoo.masks import is_crowd
 
 _SIGNS = {"train": ("train",), "test": ("val", "test")}
 

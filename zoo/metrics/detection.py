@@ -3,9 +3,9 @@
 import contextlib
 import io
 
-import numpy as np
-
 from zoo.checks import check_choice
+from zoo.masks import checked_polygons
+from zoo.metrics.judged import check_judged
 
 _KINDS = {"box": "bbox", "mask": "segm"}
 # Where each figure stands among those that pycocotools sums up.
@@ -22,7 +22,8 @@ def coco_average_precision(truth, detections, kind="mask"):
     Args:
         truth: Annotations as in COCO's files, {"images": [{"id", "height", "width"}], "categories": [{"id"}],
             "annotations": [{"image_id", "category_id", "bbox", "segmentation", "area", "iscrowd"}]}. All its images are
-            judged; `iscrowd` may be left out, as may `area`, for that of the box or mask.
+            judged. Ids are whole numbers or str, also both. `iscrowd`, 0, 1, true or false, may be left out, as may
+            `area`, for that of the box or mask, and what is not judged of "bbox" and "segmentation".
         detections: List of {"image_id", "category_id", "score", "bbox": [x, y, width, height], "segmentation": RLE};
             "bbox" is needed for boxes, "segmentation" for masks.
         kind: "box" or "mask": what must overlap.
@@ -32,7 +33,8 @@ def coco_average_precision(truth, detections, kind="mask"):
         nothing is found, and None where there is nothing to find.
 
     Raises:
-        ValueError: If a detection is of an image or category that the truth lacks, or its score or box is not finite.
+        ValueError: If a detection is of an image or category that the truth lacks, its score or box is not finite, its
+            mask has another size than its image, or anything else is not as above; the message names it.
 
     Example:
         >>> truth = {"images": [{"id": 1, "height": 9, "width": 9}], "categories": [{"id": 1}], "annotations": [
@@ -41,7 +43,7 @@ def coco_average_precision(truth, detections, kind="mask"):
         >>> coco_average_precision(truth, found, "box")["ap"]  # 0.6: the overlap is 0.75, which passes 6 of 10
     """
     check_choice("kind", kind, tuple(_KINDS))
-    _check_detections(truth, detections, kind)
+    check_judged(truth, detections, kind)
     from pycocotools.cocoeval import COCOeval
 
     # It prints what it does.
@@ -59,13 +61,27 @@ def _indexed(truth, annotations, kind):
     """A `COCO` of copies, since pycocotools writes into what it judges."""
     from pycocotools.coco import COCO
 
-    sizes, indexed = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}, COCO()
-    # Numbered anew from 1: to pycocotools an id of 0 is no match, and one of two equal ids is lost.
-    annotations = [{"iscrowd": 0, **one, "id": number} for number, one in enumerate(annotations, 1)]
-    for one in annotations:
-        if "area" not in one:
-            one["area"] = _area(one, sizes[one["image_id"]], kind)
-    indexed.dataset = {"images": truth["images"], "categories": truth["categories"], "annotations": annotations}
+    # Numbered anew from 1: to pycocotools an id of 0 is no match, one of two equal ids is lost, and numbers become
+    # str where others are.
+    images = {image["id"]: number for number, image in enumerate(truth["images"], 1)}
+    categories = {category["id"]: number for number, category in enumerate(truth["categories"], 1)}
+    sizes, indexed = [(image["height"], image["width"]) for image in truth["images"]], COCO()
+    numbered = []
+    for number, one in enumerate(annotations, 1):
+        image, category = images[one["image_id"]], categories[one["category_id"]]
+        copy = {"iscrowd": 0, **one, "id": number, "image_id": image, "category_id": category}
+        if kind == "mask" and isinstance(one["segmentation"], list):
+            copy["segmentation"] = checked_polygons(one["segmentation"], sizes[image - 1])
+        if one.get("area") is None:
+            copy["area"] = _area(copy, sizes[image - 1], kind)
+        numbered.append(copy)
+    indexed.dataset = {
+        "images": [
+            {"id": images[one["id"]], "height": one["height"], "width": one["width"]} for one in truth["images"]
+        ],
+        "categories": [{"id": number} for number in categories.values()],
+        "annotations": numbered,
+    }
     indexed.createIndex()
     return indexed
 
@@ -79,25 +95,3 @@ def _area(annotation, size, kind):
     if isinstance(form, list) or isinstance(form["counts"], list):
         form = mask.frPyObjects(form, *size)
     return float(mask.area(mask.merge(form) if isinstance(form, list) else form))
-
-
-def _check_detections(truth, detections, kind):
-    needed = {"box": "bbox", "mask": "segmentation"}[kind]
-    for of_what, known in (
-        ("image_id", {image["id"] for image in truth["images"]}),
-        ("category_id", {category["id"] for category in truth["categories"]}),
-    ):
-        unknown = sorted({one[of_what] for one in detections} - known)
-        if unknown:
-            raise ValueError(
-                f"Each detection must be of an image and a category of the truth. Received: {of_what} {unknown[0]}, "
-                f"which is none of its {len(known)}. Map classes by `category_ids` of the data set."
-            )
-    for one in detections:
-        if needed not in one:
-            raise ValueError(f"A {kind} is judged by its `{needed}`. Received: a detection with {', '.join(one)}.")
-        if not np.isfinite([one["score"], *one.get("bbox", ())]).all():
-            raise ValueError(
-                "Scores and boxes must be finite. Received: NaN or infinity in a detection of image "
-                f"{one['image_id']}; the model has diverged."
-            )
