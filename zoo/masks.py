@@ -2,7 +2,6 @@
 
 import numpy as np
 
-
 _MOST_PIXELS = 2**31 - 1  # of a picture whose run lengths pycocotools can count
 
 

@@ -162,7 +162,7 @@ def load(path, split, image_size=None, skip_damaged=False, allow_outside=False):
     objects = _objects(file, document.get("annotations") or [], pictures, sizes, categories, skip_damaged, dropped)
     listed = [one for some in objects for one in some]
     # Of a test split, a few pictures may have crowds alone, unless the whole file has.
-    every = split == "train" or all(one.get("iscrowd") for one in document["annotations"] or [])
+    every = split == "train" or all(one.get("iscrowd") for one in document.get("annotations") or [])
     if every and all(one.is_crowd for one in listed) and (listed or split == "train"):
         crowds = f"{len(listed)} of crowds, which nothing is learnt from and no figure counts, " if listed else ""
         raise ValueError(

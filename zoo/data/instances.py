@@ -131,10 +131,11 @@ def sizes_of(file, document):
                 f"Image {number} of {file} must have height and width, whole numbers of at least 1, and a file_name. "
                 f"Received: {str(image)[:100]}."
             )
-        if not (is_whole(number) or isinstance(number, str)) or number in sizes:
+        is_id = is_whole(number) or isinstance(number, str)
+        if not is_id or number in sizes:
             raise ValueError(
-                f"Each image of {file} must have an id of its own. Received: {number!r}, "
-                f"{'which two images have' if number in sizes else 'of ' + image['file_name']}."
+                f"Each image of {file} must have an id of its own. Received: {str(number)[:40]!r}, "
+                f"{'which two images have' if is_id else 'of ' + image['file_name']}."
             )
         sizes[number] = size
     return sizes

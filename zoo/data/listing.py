@@ -110,7 +110,7 @@ def report(folder, passed_over, expected):
         expected: What would have been used, in words.
     """
     if passed_over:
-        count = f"{len(passed_over)} file{'s' if len(passed_over) > 1 else ''} or folders"
+        count = f"{len(passed_over)} files or folders" if len(passed_over) > 1 else "1 file or folder"
         progress.show(f"Passed over {count} in {folder}: {first_five(passed_over)}. Used: {expected}.", last=True)
 
 

@@ -26,7 +26,7 @@ def locate(root, folders, names, allow_outside=False):
     for name in names:
         is_outside = False
         for folder, spelt in itertools.product(folders, dict.fromkeys((name, name.replace("\\", "/")))):
-            path = os.path.join(folder, spelt) if allow_outside else _within(root, folder, spelt)
+            path = os.path.join(folder, os.path.normpath(spelt)) if allow_outside else _within(root, folder, spelt)
             if path is None:
                 is_outside = True
             elif os.path.isfile(path):
