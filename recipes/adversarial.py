@@ -12,6 +12,7 @@ class Config(runs.GenerationConfig):
 
     MAY_BE_ZERO: ClassVar = (*runs.GenerationConfig.MAY_BE_ZERO, "generator_ema")
 
+    _MODEL: ClassVar = runs.Heading("model")
     latent_dim: int = 128
     """Length of a latent; two-dimensional sets use 2."""
     filters: int = 64

@@ -23,8 +23,10 @@ class Config(coding.Config):
 
     MAY_BE_ZERO: ClassVar = (*coding.Config.MAY_BE_ZERO, "corruption_level", "sparsity_weight", "contraction_weight")
 
+    _MODEL: ClassVar = runs.Heading("model")
     output_activation: Literal["linear", "sigmoid", "relu"] = "linear"
     """Activation of the codes."""
+    _OBJECTIVE: ClassVar = runs.Heading("objective")
     reconstruction: Literal["squared_error", "cross_entropy"] = "squared_error"
     """Error in giving back an example; cross_entropy is for images."""
     corruption: Literal["gaussian", "masking", "salt_and_pepper"] | None = None

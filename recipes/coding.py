@@ -12,6 +12,7 @@ class Config(runs.GenerationConfig):
 
     MAY_BE_EMPTY: ClassVar = ("hidden",)
 
+    _MODEL: ClassVar = runs.Heading("model")
     networks: Literal["mlp", "conv"] = "mlp"
     """Perceptrons, or for images convolutions."""
     latent_dim: int = 32
@@ -22,6 +23,7 @@ class Config(runs.GenerationConfig):
     """Activation within perceptrons; with tanh, a VAE uses fewer latents unless the KL is warmed up."""
     filters: int = 32
     """Channels of the convolutions nearest to the image."""
+    _OPTIMIZER: ClassVar = runs.Heading("optimizer")
     learning_rate: float = 1e-3
     """Step size of Adam."""
 

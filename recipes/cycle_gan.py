@@ -34,6 +34,7 @@ class Config(runs.TranslationConfig):
     """Epochs to have trained at the end, those of earlier commands in the same folder included (paper: 200)."""
     batch_size: int = 4
     """Images of each set per update, over all replicas (paper: 1)."""
+    _MODEL: ClassVar = runs.Heading("model")
     filters: int = 32
     """Channels of the first convolution of the generators (paper: 64)."""
     discriminator_filters: int = 64
@@ -42,10 +43,12 @@ class Config(runs.TranslationConfig):
     """Residual blocks of the generators; None for 9 from 256 pixels on, and 6 below."""
     num_levels: int | None = None
     """Halvings in the discriminators; None for 1 below 28 pixels, 2 below 64, and 3 above (paper: 3)."""
+    _OPTIMIZER: ClassVar = runs.Heading("optimizer")
     learning_rate: float = 2e-4
     """Step size of Adam, in all networks (paper: 2e-4)."""
     decay_from: float = 0.5
     """Share of the training after which the step size falls to 0 in a straight line (paper: 0.5); 1 for never."""
+    _OBJECTIVE: ClassVar = runs.Heading("objective")
     adversarial_loss: Literal["least_squares", "log"] = "least_squares"
     """What discriminators and generators play for."""
     cycle_weight: float = 10.0

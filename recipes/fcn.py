@@ -70,6 +70,7 @@ class Config(runs.SegmentationConfig):
     """Epochs to have trained at the end, those of earlier commands in the same folder included."""
     batch_size: int = 8
     """Images per update, over all replicas (paper: 20)."""
+    _MODEL: ClassVar = runs.Heading("model")
     stride: Literal[32, 16, 8] = 8
     """Of the finest features that are scored: FCN-32s, FCN-16s or FCN-8s."""
     backbone: Literal["small", "resnet18", "resnet50", "vgg16"] = "small"
@@ -93,6 +94,7 @@ class Config(runs.SegmentationConfig):
     """The model.keras of a run with another stride and the same networks, whose weights to begin with."""
     weights: Path | None = None
     """File of `keras.applications.VGG16`, whose weights to begin with; for vgg16."""
+    _OPTIMIZER: ClassVar = runs.Heading("optimizer")
     optimizer: Literal["sgd", "adam", "muon"] = "adam"
     """Adam; Muon, which learns more in a step; or stochastic gradient descent with momentum, as in the paper, which
     takes longer without weights."""

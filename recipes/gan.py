@@ -7,7 +7,7 @@ python -m recipes.gan --data mnist --generator-loss minimax
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 from recipes import adversarial
 from zoo import runs
@@ -17,10 +17,13 @@ from zoo import runs
 class Config(adversarial.Config):
     """Options of the GAN recipe."""
 
+    _MODEL: ClassVar = runs.Heading("model")
     norm: Literal["batch", "sync_batch", "layer"] = "batch"
     """Normalisation for images: batch as in DCGAN; sync_batch or layer let any number of replicas give one result."""
+    _OPTIMIZER: ClassVar = runs.Heading("optimizer")
     learning_rate: float = 2e-4
     """Step size of Adam, in both networks (DCGAN: 2e-4)."""
+    _OBJECTIVE: ClassVar = runs.Heading("objective")
     generator_loss: Literal["non_saturating", "minimax"] = "non_saturating"
     """What the generator minimises: -log D(G(z)) or log(1 - D(G(z)))."""
     discriminator_steps: int = 1

@@ -49,6 +49,7 @@ class Config(runs.DetectionConfig):
     """Epochs to have trained at the end, those of earlier commands in the same folder included."""
     batch_size: int = 8
     """Images per update, over all replicas (paper: 16)."""
+    _MODEL: ClassVar = runs.Heading("model")
     backbone: Literal[
         "small", "resnet18", "resnet50", "torchvision_resnet18", "torchvision_resnet50", "torchvision_resnet101"
     ] = "small"
@@ -80,6 +81,7 @@ class Config(runs.DetectionConfig):
     """Proposals of an image to detect in (paper: 1000)."""
     pooling: Literal["align", "pool"] = "align"
     """RoIAlign, or RoIPool, which the paper compares it with."""
+    _OPTIMIZER: ClassVar = runs.Heading("optimizer")
     optimizer: Literal["sgd", "adam"] = "adam"
     """Adam, or stochastic gradient descent with momentum, as in the paper, which takes longer without weights."""
     learning_rate: float = 1e-3
@@ -92,6 +94,7 @@ class Config(runs.DetectionConfig):
     """Share of the step size by which weights shrink in each update (paper: 1e-4)."""
     clip: float | None = 10.0
     """Largest norm of the gradient of all weights together; None for any."""
+    _DETECTING: ClassVar = runs.Heading("detecting")
     score_threshold: float = 0.05
     """Lowest score of a detection (paper: 0.05)."""
     max_detections: int = 100

@@ -24,12 +24,15 @@ class Config(adversarial.Config):
 
     batch_size: int = 256
     """Examples per update, over all replicas, of which each half is compared with the others (paper: 8000)."""
+    _OPTIMIZER: ClassVar = runs.Heading("optimizer")
     learning_rate: float = 3e-4
     """Step size of Adam, in both networks (paper: 3e-4)."""
+    _MODEL: ClassVar = runs.Heading("model")
     num_features: int = 256
     """Features of the critic (paper: 32,768)."""
     input_scale: float = 1.0
     """Standard deviation of the coordinates of points, which their critic needs to know: 0.7 for ring, 2.8 for grid."""
+    _OBJECTIVE: ClassVar = runs.Heading("objective")
     epsilon: float = 1 / 500
     """Strength of the entropic regularisation, 1 / lambda (paper: lambda is 500)."""
     max_iterations: int = 500

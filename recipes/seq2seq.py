@@ -33,6 +33,7 @@ class Config(runs.TextConfig):
 
     epochs: int = 10
     """Epochs to have trained at the end, those of earlier commands in the same folder included."""
+    _MODEL: ClassVar = runs.Heading("model")
     networks: Literal["transformer", "recurrent"] = "transformer"
     """Attention alone (Vaswani et al. 2017), or a recurrent encoder and decoder with attention (Luong et al. 2015)."""
     width: int = 128
@@ -51,12 +52,15 @@ class Config(runs.TextConfig):
     """A recurrent decoder also reads what it attended to before (Luong et al. 2015, section 3.3); slower."""
     dropout: float = 0.1
     """Share of values left out (paper: 0.1)."""
+    _OBJECTIVE: ClassVar = runs.Heading("objective")
     label_smoothing: float = 0.1
     """Share of the target's probability given to all tokens alike (paper: 0.1)."""
+    _OPTIMIZER: ClassVar = runs.Heading("optimizer")
     learning_rate: float = 2e-3
     """Highest step size of Adam, reached after the warm-up; then it falls with the root of the steps."""
     warm_up_steps: int = 400
     """Updates in which the step size rises (paper: 4000)."""
+    _TRANSPORT: ClassVar = runs.Heading("transport")
     copy_weight: float = 0.0
     """gamma_1, the weight of transport to the source (Chen et al. 2019)."""
     sequence_weight: float = 0.0
@@ -69,6 +73,7 @@ class Config(runs.TextConfig):
     """Of the soft embeddings."""
     generation: Literal["teacher_forced", "free_running"] = "teacher_forced"
     """What the network is given while it says the sequence that is transported."""
+    _TRANSLATING: ClassVar = runs.Heading("translating")
     num_beams: int = 4
     """Of the beam search (paper: 4)."""
     length_penalty: float = 0.6

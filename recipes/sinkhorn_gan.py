@@ -26,8 +26,10 @@ class Config(adversarial.Config):
 
     batch_size: int = 256
     """Examples per update, over all replicas: what is compared is one batch with another, so hundreds."""
+    _OPTIMIZER: ClassVar = runs.Heading("optimizer")
     learning_rate: float | None = None
     """Step size of Adam; None for 1e-3 with a fixed cost, 1e-4 in both networks with a learned one."""
+    _OBJECTIVE: ClassVar = runs.Heading("objective")
     learned_cost: bool = False
     """Transport between features that a critic learns, instead of between the examples."""
     num_features: int = 64

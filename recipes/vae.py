@@ -29,6 +29,7 @@ class Config(coding.Config):
     """Examples per update, over all replicas (Kingma, Welling: 100)."""
     latent_dim: int = 50
     """Length of a latent (Burda et al.: 50)."""
+    _OBJECTIVE: ClassVar = runs.Heading("objective")
     likelihood: Literal["auto", "bernoulli", "continuous_bernoulli", "normal", "discretized_logistic"] = "auto"
     """Distribution of examples; auto is bernoulli for grey images, discretized_logistic for RGB, normal for points."""
     posterior: Literal["diagonal_normal", "full_normal"] = "diagonal_normal"
@@ -41,6 +42,7 @@ class Config(coding.Config):
     """Weight of the KL term, beta."""
     warm_up_steps: int = 0
     """Steps in which that weight rises from 0."""
+    _EVALUATION: ClassVar = runs.Heading("evaluation and checkpoints")
     importance_samples: int = 5000
     """Samples of each test example for the log-likelihood at the end; 0 for none."""
 

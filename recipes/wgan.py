@@ -7,7 +7,7 @@ python -m recipes.wgan --data mnist --long-critic-phases
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 from recipes import adversarial
 from zoo import runs
@@ -17,10 +17,13 @@ from zoo import runs
 class Config(adversarial.Config):
     """Options of the WGAN recipe."""
 
+    _MODEL: ClassVar = runs.Heading("model")
     norm: Literal["batch", "layer"] = "batch"
     """Normalisation for images: batch as in DCGAN, or layer, which makes any number of replicas give one result."""
+    _OPTIMIZER: ClassVar = runs.Heading("optimizer")
     learning_rate: float = 5e-5
     """Step size of RMSprop, in both networks (paper: 5e-5)."""
+    _OBJECTIVE: ClassVar = runs.Heading("objective")
     critic_steps: int = 5
     """Critic updates per generator update (paper: 5)."""
     clip: float = 0.01

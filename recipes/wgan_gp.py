@@ -18,8 +18,10 @@ class Config(adversarial.Config):
 
     MAY_BE_ZERO: ClassVar = (*adversarial.Config.MAY_BE_ZERO, "gradient_penalty_weight")
 
+    _OPTIMIZER: ClassVar = runs.Heading("optimizer")
     learning_rate: float = 1e-4
     """Step size of Adam, in both networks (paper: 1e-4)."""
+    _OBJECTIVE: ClassVar = runs.Heading("objective")
     critic_steps: int = 5
     """Critic updates per generator update (paper: 5)."""
     gradient_penalty_weight: float | None = None

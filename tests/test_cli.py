@@ -164,8 +164,9 @@ def test_python_m_zoo_is_zoo():
 
 def test_python_m_recipes_lists_them(capsys):
     assert recipes_main([]) == 0
-    assert "python -m recipes.wgan_gp     WGAN-GP on images or points." in capsys.readouterr().out.splitlines()
-    assert recipes_main(["wgan_gp"]) == 2
+    assert "python -m recipes.wgan_gp       WGAN-GP on images or points." in capsys.readouterr().out.splitlines()
+    assert recipes_main(["wgan_pg", "--epochs", "1"]) == 2
+    assert "no recipe 'wgan_pg'. Did you mean `python -m recipes.wgan_gp --epochs 1`?" in capsys.readouterr().err
 
 
 def test_the_demonstration_takes_no_options():

@@ -100,7 +100,7 @@ def test_four_workers_stop_together_at_sigterm_and_two_replicas_go_on(tmp_path):
     assert 4 <= steps(folder) < 32 and not (folder / "metrics.json").exists()
     resumed = command("gan", folder, "--epochs", "8", "--strategy", "mirrored", "--replicas", "2")
     output = subprocess.run(resumed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert "Resuming after" in output and "2 replicas of 1 workers" in output
+    assert "Resuming after" in output and "2 replicas of 1 worker" in output
     run(gan, whole, "--epochs", "8")
     assert_close(checkpoint(folder), checkpoint(whole))
 

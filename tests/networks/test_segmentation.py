@@ -1,5 +1,8 @@
 """Parts of FCN: the paper's size, a classifier's weights, where a cell lies, what is carried over."""
 
+import resource
+
+import h5py
 import keras
 import keras_cv
 import numpy as np
@@ -89,6 +92,49 @@ def test_weights_of_something_else_are_refused(tmp_path):
         load_vgg16_weights(model, tmp_path / "none.h5")
     with pytest.raises(ValueError, match="must be those of a VGG16. Received: .*, without block1_conv1"):
         load_vgg16_weights(model, keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(2)]))
+
+
+def write_h5(path, shape=(3, 3, 1, 1), names=("k", "b"), layer_names=None, **options):
+    """A file of the layout of keras.applications', by h5py."""
+    layers = [f"block{block}_conv{layer}" for block in range(1, 6) for layer in range(1, 3 + (block > 2))]
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = layers if layer_names is None else layer_names
+        for name in layers:
+            group = file.create_group(name)
+            group.attrs["weight_names"] = names
+            group.create_dataset("k", shape, "f4", **options)
+            group.create_dataset("b", (1,), "f4")
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        # 28 kB that say they are 52 GB, 4 GB for each layer, which Keras allows and reads.
+        (lambda path: write_h5(path, (2**15, 2**15, 1, 1), chunks=(1024, 1024, 1, 1)), "may take 268,435,456"),
+        (lambda path: write_h5(path, names=("k",) * 3000), "has 3000 weights"),
+        (lambda path: write_h5(path, names=3), "TypeError"),
+        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(90)), ""),
+        (lambda path: path.write_bytes(b""), ""),
+    ],
+    ids=["sizes", "listed again and again", "a number for names", "broken", "empty"],
+)
+def test_files_of_strangers_are_refused_before_anything_is_read(tmp_path, write, message):
+    """The sizes that are allowed are those of `zoo.archive`."""
+    write(tmp_path / "vgg16.h5")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=f"does not hold the weights of .*VGG16: .*{message}.*Download it again"):
+        load_vgg16_weights(None, tmp_path / "vgg16.h5")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2e5  # kB
+
+
+@pytest.mark.parametrize("layer_names", [3, ["none"] * 13])
+def test_files_that_are_wrong_in_other_ways_end_in_the_same_sentence(tmp_path, quick, layer_names):
+    """Keras raises TypeError and KeyError."""
+    write_h5(tmp_path / "vgg16.h5", layer_names=layer_names)
+    with pytest.raises(
+        ValueError, match="does not hold the weights of .*VGG16: (TypeError|KeyError).*Download it again"
+    ):
+        load_vgg16_weights(None, tmp_path / "vgg16.h5")
 
 
 @pytest.mark.parametrize("factor", [2, 8, 32])

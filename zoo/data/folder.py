@@ -84,7 +84,7 @@ def load(path, split, image_size=None, channels=None, cache=False, skip_damaged=
         channels = 1 if len(grey) == len(every) else 3
         if grey and channels == 3:
             line = f"{len(grey)} of {len(every)} images in {path} are grey and are read as RGB: {first_five(grey)}."
-            progress.show(f"{line} `channels=1` makes all grey.", last=True)
+            progress.note(f"{line} `channels=1` makes all grey.")
     class_names = _class_names(path, parts, roots)
     if own_splits:
         files, note = parts[split], f"its own {split} split"

@@ -5,6 +5,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 RECORDS = 100_000  # between two lines, of those that are read without being decoded
+_SAID = set()
 _FILES = 2000  # between two lines, and fewer files are checked without any
 
 
@@ -17,6 +18,13 @@ def show(line, last):
     """
     end = "\n" if last or not sys.stderr.isatty() else "\r"
     print(line, end=end, file=sys.stderr, flush=True)
+
+
+def note(line):
+    """Prints what is to be known of data, once a process, as warnings are: a run loads both splits of a folder."""
+    if line not in _SAID:
+        _SAID.add(line)
+        show(line, last=True)
 
 
 def check_files(check, paths, what):

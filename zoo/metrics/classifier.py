@@ -7,10 +7,10 @@ import re
 import sys
 import time
 import warnings
-import zipfile
 
 import numpy as np
 
+from zoo.archive import read_npz
 from zoo.files import write_bytes
 from zoo.metrics.checks import MetricWarning
 
@@ -170,9 +170,9 @@ def save_weights(path, weights):
 def load_weights(path, shapes):
     """Returns the cached weights, or None where there are none or the file is broken (with a warning)."""
     try:
-        # Opened here, because NumPy leaves a broken archive open.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            weights = [file[f"weight_{index}"] for index in range(len(shapes))]
+        with open(path, "rb") as stream:
+            file = read_npz(stream)
+        weights = [file[f"weight_{index}"] for index in range(len(shapes))]
         if [weight.shape for weight in weights] != shapes:
             raise ValueError("weights of other shapes")
         if not all(weight.dtype == np.float32 and np.isfinite(weight).all() for weight in weights):
@@ -180,7 +180,7 @@ def load_weights(path, shapes):
         return weights
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError) as error:
         warnings.warn(
             f"The cached feature classifier {path} is broken ({error}). It is trained again and replaced.",
             MetricWarning,

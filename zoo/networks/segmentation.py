@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import initializers, layers, ops
 
+from zoo.archive import Budget, Unreadable, brief
 from zoo.checks import check_choice, check_kind, check_number, check_positive
 from zoo.networks.detection import pyramid_levels
 from zoo.networks.dropout import KeyedDropout
@@ -244,12 +245,37 @@ def _classifier(path):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file `{path}`. Give one of keras.applications' VGG16.")
-    for has_top in (True, False):
-        try:
-            return keras.applications.VGG16(include_top=has_top, weights=path, input_shape=(224, 224, 3))
-        except (ValueError, OSError) as error:
-            problem = error
-    raise ValueError(f"The file {path} does not hold the weights of keras.applications' VGG16. {problem}")
+    try:
+        _check_sizes(path)
+        for has_top in (True, False):
+            try:
+                return keras.applications.VGG16(include_top=has_top, weights=path, input_shape=(224, 224, 3))
+            except (ValueError, OSError) as error:
+                problem = error
+    except Exception as error:  # a file of a stranger may be wrong in any way
+        problem = error if isinstance(error, Unreadable | OSError) else f"{type(error).__name__}: {error}"
+    raise ValueError(
+        f"The file {path} does not hold the weights of keras.applications' VGG16: {brief(str(problem), 400)}. Download "
+        "it again."
+    )
+
+
+def _check_sizes(path):
+    """What an HDF5 file says of itself takes no more memory than a file of its size may; Keras allows 4 GiB each."""
+    import h5py
+
+    budget = Budget(path.stat().st_size)
+
+    def count(name, one):
+        if isinstance(one, h5py.Dataset):
+            budget.take((one.size or 0) * one.dtype.itemsize)
+        # Keras reads as many as are listed, and one may be listed again and again.
+        weights = sum(len(one.attrs[key]) for key in one.attrs if key.startswith("weight_names"))
+        if weights > 2:
+            raise Unreadable(f"its layer {brief(name)} has {weights} weights")
+
+    with h5py.File(path, "r") as file:
+        file.visititems(count)
 
 
 def _score(num_classes, name):

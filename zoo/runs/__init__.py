@@ -10,6 +10,7 @@ TensorFlow.
 from zoo.runs.config import RunConfig, execution, main, start
 from zoo.runs.detection import Detection, DetectionConfig
 from zoo.runs.generation import Generation, GenerationConfig, report
+from zoo.runs.help import Heading
 from zoo.runs.optimizers import cosine_optimizer
 from zoo.runs.representation import LatentVariables, Representation
 from zoo.runs.running import run
@@ -22,6 +23,7 @@ __all__ = [
     "DetectionConfig",
     "Generation",
     "GenerationConfig",
+    "Heading",
     "LatentVariables",
     "Representation",
     "RunConfig",

@@ -1,6 +1,7 @@
 """Options that every recipe has, and the command line that sets them."""
 
 import os
+import re
 import sys
 import traceback
 from dataclasses import dataclass, fields
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from zoo.checks import check_number, check_whole
+from zoo.runs.help import Heading, help_of
 
 # May differ between the commands that continue one run: they change neither what has been trained so far nor, but for
 # rounding, what will be.
@@ -42,8 +44,10 @@ class RunConfig:
     MAY_BE_ZERO: ClassVar = ("seed",)
     MAY_BE_EMPTY: ClassVar = ()
 
+    _DATA: ClassVar = Heading("data")
     data: str
     """What to learn from; a recipe says what it knows."""
+    _TRAINING: ClassVar = Heading("length of the training")
     epochs: int = 50
     """Epochs to have trained at the end, those of earlier commands in the same folder included."""
     steps_per_epoch: int | None = None
@@ -52,12 +56,14 @@ class RunConfig:
     """Examples per update, over all replicas."""
     seed: int = 0
     """Seed of weights, order of the data and noise."""
+    _FOLDER: ClassVar = Heading("run folder")
     out: Path | None = None
     """Run folder; None for runs/<recipe>-<data>. The same command again resumes there."""
     exports: Path | None = None
     """Folder to publish a servable version in at the end; None to publish nothing."""
     max_minutes: float | None = None
     """Stop training cleanly after so many minutes; the same command again goes on."""
+    _EVALUATION: ClassVar = Heading("evaluation and checkpoints")
     evaluate_every: int = 10
     """Evaluate each so many epochs, besides the end."""
     checkpoint_minutes: float = 10.0
@@ -68,6 +74,7 @@ class RunConfig:
     """Metric whose best checkpoint is kept too, such as frechet_distance; needs evaluations."""
     patience: int | None = None
     """Stop after so many evaluations in a row without a better `best_by`; None to go on."""
+    _EXECUTION: ClassVar = Heading("execution")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """Precision of the networks; losses, penalties and weights stay in float32."""
     jit_compile: bool = False
@@ -120,8 +127,12 @@ def main(config_class, train, arguments=None):
     import tyro
 
     recipe = sys.modules[config_class.__module__]
-    name = recipe.__spec__.name if recipe.__spec__ else recipe.__name__
-    start(train, lambda: tyro.cli(config_class, prog=f"python -m {name}", args=arguments, description=recipe.__doc__))
+    program = f"python -m {recipe.__spec__.name if recipe.__spec__ else recipe.__name__}"
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(arguments):
+        print(help_of(config_class, program, recipe.__doc__))
+        raise SystemExit(0)
+    start(train, lambda: tyro.cli(config_class, prog=program, args=arguments))
 
 
 def start(train, configure):
@@ -131,6 +142,7 @@ def start(train, configure):
         train: Function of a configuration.
         configure: Function that makes the configuration.
     """
+    config = None
     try:
         config = configure()
         config.check()
@@ -139,8 +151,29 @@ def start(train, configure):
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("ZOO_TRACEBACK"):
             traceback.print_exc()
-        print(f"\nerror: {error}\n(ZOO_TRACEBACK=1 shows where it was raised.)", file=sys.stderr)
+        print(f"\nerror: {by_flags(str(error), config)}\n(ZOO_TRACEBACK=1 shows where it was raised.)", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def by_flags(text, config):
+    """A message of the library with `--image-size` for `image_size` and `--channels 1` for `channels=1`.
+
+    Args:
+        text: The message.
+        config: Configuration, whose fields are the options; None leaves the text.
+    """
+    names = {field.name for field in fields(config)} if config is not None else set()
+
+    def flag(match):
+        name, value = match["name"], match["value"]
+        if name not in names:
+            return match[0]
+        option = name.replace("_", "-")
+        if value in ("True", "False") and isinstance(getattr(config, name), bool):
+            return f"`--{option}`" if value == "True" else f"`--no-{option}`"
+        return f"`--{option} {value}`" if value else f"`--{option}`"
+
+    return re.sub(r"`(?P<name>[a-z]\w*)(?:=(?P<value>[^`]*))?`", flag, text)
 
 
 def import_tensorflow_quietly():

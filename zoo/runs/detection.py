@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from zoo import data, pictures_of_detections
 from zoo.evaluation import DetectionEvaluator
+from zoo.runs.help import Heading
 from zoo.runs.pictures import PicturesConfig, said
 
 _DRAWN = 8
@@ -18,6 +19,7 @@ class DetectionConfig(PicturesConfig):
 
     MAY_BE_ZERO: ClassVar = PicturesConfig.MAY_BE_ZERO
 
+    _DATA: ClassVar = Heading("data")
     data: str = "scenes"
     """Images with objects: scenes, tiny_coco, coco128, or a folder of pictures with annotations in COCO's format."""
     image_size: int | None = None

@@ -2,27 +2,32 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from zoo import data, pictures
 from zoo.evaluation import Evaluator
 from zoo.runs.config import RunConfig
+from zoo.runs.help import Heading
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationConfig(RunConfig):
     """Options of every recipe that learns from a data set of examples."""
 
+    _DATA: ClassVar = Heading("data")
     data: str = "digits"
     """Data: digits, ring, grid, swiss_roll, mnist, fashion_mnist, usps, cifar10, or a folder of images or records."""
     cache: bool | None = None
     """Keep each decoded picture of a folder in memory after its first reading; None if they take a quarter of it."""
     image_size: int | None = None
     """Height and width that images are resized to; None keeps them."""
+    channels: int | None = None
+    """1 for grey, 3 for RGB; None keeps what the images have."""
 
     def load(self, split):
         """The `zoo.data.Source` of a split; only what is trained on is kept in memory as `cache` says."""
         cache = self.cache if split == "train" else False
-        return data.load(self.data, split=split, image_size=self.image_size, cache=cache)
+        return data.load(self.data, split=split, image_size=self.image_size, channels=self.channels, cache=cache)
 
 
 class Generation:

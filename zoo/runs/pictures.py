@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from zoo.runs.config import RunConfig
+from zoo.runs.help import Heading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,10 +13,12 @@ class PicturesConfig(RunConfig):
 
     MAY_BE_ZERO: ClassVar = (*RunConfig.MAY_BE_ZERO, "recolour", "turn", "warp")
 
+    _DATA: ClassVar = Heading("data")
     num_scenes: int | None = None
     """Scenes to train on, where the data are scenes, which are composed here; None for 10,000."""
     skip_damaged: bool = False
     """Leave damaged pictures and annotations out, instead of stopping."""
+    _CHANGES: ClassVar = Heading("random changes of pictures")
     flip: bool | None = None
     """Mirror every other training picture; None does so unless they show digits, as scenes do."""
     enlarge: float = 1.0
@@ -31,6 +34,7 @@ class PicturesConfig(RunConfig):
     warp: float = 0.0
     """Their pixels move smoothly by random displacements, of a standard deviation of this share of a fifth of what is
     kept of them; 0 for never."""
+    _EVALUATION: ClassVar = Heading("evaluation and checkpoints")
     judged_images: int = 1000
     """Pictures that an evaluation looks at, at most."""
     judged_split: Literal["test", "train"] = "test"

@@ -53,7 +53,8 @@ def run(name, config, build, task, *, group=None):
     if chief:
         folder = open_folder(name, config)
         print(f"{name} on {data.name}: {data.size} examples {data.shape} from {data.origin}")
-        replicas = f"{strategy.num_replicas_in_sync} replicas of {num_workers(strategy)} workers"
+        counts = ((strategy.num_replicas_in_sync, "replica"), (num_workers(strategy), "worker"))
+        replicas = " of ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in counts)
         print(f"Run folder: {folder}    TensorBoard: tensorboard --logdir {folder / 'logs'}    {replicas}", flush=True)
     keras.config.set_dtype_policy(config.precision)
     keras.utils.set_random_seed(config.seed)

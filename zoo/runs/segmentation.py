@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from zoo import data, pictures_of_segmentation
 from zoo.evaluation import SegmentationEvaluator
+from zoo.runs.help import Heading
 from zoo.runs.pictures import PicturesConfig, said
 
 _DRAWN = 8
@@ -23,10 +24,12 @@ class SegmentationConfig(PicturesConfig):
 
     MAY_BE_ZERO: ClassVar = PicturesConfig.MAY_BE_ZERO
 
+    _DATA: ClassVar = Heading("data")
     data: str = "scenes"
     """Images with a class for each pixel: scenes, camvid, or a folder as VOC, CamVid, ADE20K or COCO panoptic are."""
     image_size: int | None = None
     """Height and width of the canvas that pictures are fitted into; None for that of the set."""
+    _CHANGES: ClassVar = Heading("random changes of pictures")
     crop: int | None = None
     """Side of the square that is learnt of each picture, around a pixel of one of its classes other than class 0; None
     for whole pictures."""

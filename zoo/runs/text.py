@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from zoo import data
 from zoo.evaluation import TextEvaluator
 from zoo.runs.config import RunConfig
+from zoo.runs.help import Heading
 
 _SHOWN, _DRAWN = 10, 3
 
@@ -17,6 +18,7 @@ class TextConfig(RunConfig):
 
     MAY_BE_ZERO: ClassVar = RunConfig.MAY_BE_ZERO
 
+    _DATA: ClassVar = Heading("data")
     data: tuple[str, ...] = ("number_words/en-fr",)
     """Pairs of texts: number_words/<language>-<language>, multi30k/de-en, tatoeba/en-fr, tfds/<name>, a file with a tab
     between source and target, or two files of as many lines."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from zoo import data, pictures
 from zoo.data.augment import enlarge_crop_flip
 from zoo.evaluation import DIRECTIONS, TranslationEvaluator
 from zoo.runs.config import RunConfig
+from zoo.runs.help import Heading
 
 _COLUMNS = 12
 
@@ -17,6 +19,7 @@ _COLUMNS = 12
 class TranslationConfig(RunConfig):
     """Options of every recipe that learns from two sets of images."""
 
+    _DATA: ClassVar = Heading("data")
     data: tuple[str, ...] = ("emoji",)
     """Images: emoji, mnist_usps, a folder with trainA and trainB, or two sets or folders: cifar10/cat cifar10/dog."""
     cache: bool | None = None
@@ -27,6 +30,7 @@ class TranslationConfig(RunConfig):
     """1 for grey, 3 for RGB; None keeps what the images have."""
     skip_damaged: bool = False
     """Leave damaged files of a folder out, instead of stopping."""
+    _CHANGES: ClassVar = Heading("random changes of pictures")
     enlarge: float | None = None
     """Training images are enlarged so many times, and a random part of the old size is cut out; 1 for neither. None for
     1.117 (paper: from 256 to 286 pixels), unless the images are grey, as digits are."""

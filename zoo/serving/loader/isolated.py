@@ -144,5 +144,8 @@ def _run(model, signature, inputs):
 
 if __name__ == "__main__":  # in the child, which imports neither Keras nor Python TensorFlow
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # the same zoo, wherever the parent found it
-    output, sys.stdout = sys.stdout.buffer, sys.stderr
-    output.write(pickle.dumps(_answer(*pickle.load(sys.stdin.buffer))))
+    # A model may print to standard output, and what it prints must not be taken for the answer, which is a pickle.
+    output, sys.stdout = os.fdopen(os.dup(1), "wb"), sys.stderr
+    os.dup2(2, 1)
+    with output:
+        output.write(pickle.dumps(_answer(*pickle.load(sys.stdin.buffer))))
