@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# What each room may import of the others; `checks`, `encoded`, `files`, `random` and `tfrecord` are below all.
+# What each room may import of the others; `checks`, `encoded`, `files`, `random`, `saving`, `tfrecord` are below all.
 ALLOWED = {
     "checks": set(),
     "files": set(),
     "random": set(),
     "encoded": set(),
+    "saving": set(),
     "tfrecord": set(),
     "vocabulary": {"checks"},
     "launch": set(),
@@ -36,6 +37,7 @@ ALLOWED = {
         "networks",
         "ot",
         "random",
+        "saving",
         "schedules",
         "training",
         "vocabulary",
@@ -59,6 +61,7 @@ ALLOWED = {
         "pictures",
         "pictures_of_detections",
         "pictures_of_segmentation",
+        "saving",
         "serving",
         "training",
         "vocabulary",
@@ -130,7 +133,14 @@ PUBLIC = "Client, RequestError, SavedModel, check, check_all, run_native"
 @pytest.mark.parametrize(
     "statement",
     [
-        *("import zoo", "import zoo.data", "import zoo.metrics", "import zoo.runs", "import zoo.cli"),
+        *(
+            "import zoo",
+            "import zoo; zoo.load",
+            "import zoo.data",
+            "import zoo.metrics",
+            "import zoo.runs",
+            "import zoo.cli",
+        ),
         *("import zoo.pictures", f"from zoo.serving import {PUBLIC}"),
     ],
 )
