@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# What each room may import of the others; `archive`, `checks`, `encoded`, `files`, `masks`, `random` and `tfrecord` are
-# below all.
+# What each room may import of the others; `archive`, `checks`, `encoded`, `files`, `masks`, `random`, `saving` and
+# `tfrecord` are below all.
 ALLOWED = {
     "archive": set(),
     "checks": set(),
@@ -18,6 +18,7 @@ ALLOWED = {
     "masks": set(),
     "random": set(),
     "encoded": set(),
+    "saving": set(),
     "tfrecord": set(),
     "vocabulary": {"checks"},
     "launch": set(),
@@ -40,6 +41,7 @@ ALLOWED = {
         "networks",
         "ot",
         "random",
+        "saving",
         "schedules",
         "training",
         "vocabulary",
@@ -63,6 +65,7 @@ ALLOWED = {
         "pictures",
         "pictures_of_detections",
         "pictures_of_segmentation",
+        "saving",
         "serving",
         "training",
         "vocabulary",
@@ -134,7 +137,14 @@ PUBLIC = "Client, RequestError, SavedModel, check, check_all, run_native"
 @pytest.mark.parametrize(
     "statement",
     [
-        *("import zoo", "import zoo.data", "import zoo.metrics", "import zoo.runs", "import zoo.cli"),
+        *(
+            "import zoo",
+            "import zoo; zoo.load",
+            "import zoo.data",
+            "import zoo.metrics",
+            "import zoo.runs",
+            "import zoo.cli",
+        ),
         *("import zoo.pictures", f"from zoo.serving import {PUBLIC}"),
     ],
 )

@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 import recipes
+import zoo
 from recipes import adversarial, autoencoder, cycle_gan, fcn, gan, mask_rcnn, seq2seq, vae, wgan_gp
 from zoo import runs
 from zoo.checks import check_replicas
@@ -97,6 +98,8 @@ def test_recipe_on_images_ends_in_a_served_model(recipe, tmp_path, capsys):
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     label = metrics["frechet_label"]
     assert label.startswith("FID(cnn-digits-") and f"{label} = " in report
+    assert f"Model: zoo.load({str(tmp_path / 'run')!r})" in report
+    assert zoo.load(tmp_path / "run").steps_taken == metrics["steps"]
     assert metrics["real"]["frechet_distance"] < metrics["frechet_distance"]
     assert metrics["real"]["frechet_label"] == metrics["untrained"]["frechet_label"] == label
     card = served(recipe, metrics, tmp_path / "exports")

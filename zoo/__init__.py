@@ -1,7 +1,8 @@
 """Zoo: generative, optimal-transport and vision models as Keras classes that train, resume and serve.
 
-Its names are the public classes and functions of schedules.py and of the files in models/ and networks/, and
-Vocabulary. Each is loaded when it is first used, so `import zoo` costs nothing and brings no TensorFlow.
+Its names are the public classes and functions of schedules.py and of the files in models/ and networks/, Vocabulary,
+and `load`, which loads model files. Each is imported when it is first used, so `import zoo` costs nothing and brings no
+TensorFlow.
 
     from zoo import WGANGP, dcgan_critic, dcgan_generator
 """
@@ -25,7 +26,7 @@ def _homes():
         module = ".".join(["zoo", *path.relative_to(folder).with_suffix("").parts])
         for name in re.findall(r"^(?:class|def) ([A-Za-z]\w*)", path.read_text(encoding="utf-8"), re.MULTILINE):
             homes[name] = module
-    return homes | {"Vocabulary": "zoo.vocabulary"}
+    return homes | {"Vocabulary": "zoo.vocabulary", "load": "zoo.saving"}
 
 
 def __getattr__(name):

@@ -24,6 +24,9 @@ class Evaluate(keras.callbacks.Callback):
         ValueError: If `metrics` is no such function, or `every` no whole number of 1 or more.
     """
 
+    # So that `fit` does not refuse callbacks that watch what this one may log.
+    adds_to_logs = True
+
     def __init__(self, metrics, every=1):
         super().__init__()
         check_positive("every", every)

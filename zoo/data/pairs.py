@@ -10,6 +10,7 @@ from zoo.data.checks import check_channels, check_images, height_and_width
 from zoo.data.listing import others_in, report
 from zoo.data.loading import load
 from zoo.data.names import folder_of
+from zoo.data.reading import without_end
 from zoo.data.source import Source
 from zoo.data.splits import SPLITS, split_folders
 
@@ -130,7 +131,7 @@ class Pair:
             its_epoch, its_step = divmod(first_epoch * steps + first_step, side.steps_per_epoch(batch_size))
             options = {"first_step": its_step, "replicas": replicas, "augment": augment}
             streams.append(side.batches(batch_size, its_seed, its_epoch, **options))
-        return tf.data.Dataset.zip(tuple(streams))
+        return without_end(tf.data.Dataset.zip(tuple(streams)), steps)
 
     def examples(self, n=None, seed=0):
         """A fixed sample of each side without replacement, or all examples in order.

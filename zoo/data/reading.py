@@ -79,7 +79,7 @@ def batches_of_pictures(
     batches = batches.map(read_rows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = batches.rebatch(sizes, drop_remainder=True)
     batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return divided_by_rows(batches).prefetch(tf.data.AUTOTUNE)
+    return without_end(divided_by_rows(batches).prefetch(tf.data.AUTOTUNE), steps)
 
 
 def rows_at_once(bytes_of_one, most_bytes):
@@ -102,6 +102,23 @@ def divided_by_rows(batches):
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return batches.with_options(options)
+
+
+def without_end(batches, steps):
+    """Batches that are known to have no end, and of which `steps_per_epoch`, an attribute, make one pass.
+
+    Args:
+        batches: `tf.data.Dataset`.
+        steps: Number of batches of one pass.
+
+    Returns:
+        `tf.data.Dataset`.
+    """
+    import tensorflow as tf
+
+    batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+    batches.steps_per_epoch = steps
+    return batches
 
 
 def in_groups(values, group):

@@ -8,6 +8,7 @@ from zoo.data.cache import Cached, is_small
 from zoo.data.checks import check_channels, check_images, checked_examples, checked_labels, height_and_width
 from zoo.data.order import rows_in_order, sample_of, steps_of
 from zoo.data.pipeline import Pipeline
+from zoo.data.reading import without_end
 
 _CHUNK = 256
 
@@ -201,7 +202,8 @@ class Source:
             check_kind("augment", augment, Augmentation, "an Augmentation of zoo.data.augment, or None")
             check_images(self)
             augment.check(self.shape)
-        return self._pipeline.batches(rows, sizes, group, augment=augment).prefetch(tf.data.AUTOTUNE)
+        batches = self._pipeline.batches(rows, sizes, group, augment=augment).prefetch(tf.data.AUTOTUNE)
+        return without_end(batches, steps)
 
     def examples(self, n=None, seed=0):
         """A fixed sample without replacement, or all examples in order.

@@ -6,7 +6,7 @@ import numpy as np
 
 from zoo.checks import check_kind, check_positive, check_whole
 from zoo.data.checks import parts
-from zoo.data.reading import divided_by_rows
+from zoo.data.reading import divided_by_rows, without_end
 
 _SIDES = ("sources", "targets")
 
@@ -262,7 +262,7 @@ class EncodedPairs:
         orders = tf.data.Dataset.counter(first_epoch).map(orders_of).prefetch(1)
         batches = orders.flat_map(lambda *order: tf.data.Dataset.from_tensor_slices(order))
         batches = batches.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return divided_by_rows(batches).prefetch(tf.data.AUTOTUNE)
+        return without_end(divided_by_rows(batches).prefetch(tf.data.AUTOTUNE), steps)
 
     def examples(self, n=None, seed=0):
         """A fixed sample without replacement, or all pairs in order.

@@ -15,7 +15,7 @@ from zoo.losses.autoencoding import (
     sigmoid_contraction,
     squared_error,
 )
-from zoo.training import CodeModel, check_coder, check_no_batch_norm, minimize
+from zoo.training import CodeModel, check_coder, check_no_batch_norm, minimize, with_shapes
 
 RECONSTRUCTIONS = {"squared_error": squared_error, "cross_entropy": cross_entropy}
 
@@ -78,6 +78,7 @@ class Autoencoder(CodeModel):
     ):
         penalties = ["sparsity"] * (sparsity is not None) + ["contraction"] * (contraction is not None)
         super().__init__(seed=seed, terms=["reconstruction_loss", *penalties], **kwargs)
+        encoder, decoder = with_shapes(encoder=encoder, decoder=decoder)
         check_coder(encoder, decoder)
         if encoder.output_shape[1] != decoder.input_shape[1] or decoder.output_shape != encoder.input_shape:
             raise ValueError(

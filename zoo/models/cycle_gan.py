@@ -26,6 +26,7 @@ from zoo.training import (
     minimize,
     only_pairs,
     update_average,
+    with_shapes,
 )
 
 ADVERSARIAL_LOSSES = {
@@ -99,20 +100,25 @@ class CycleGAN(TrainStepModel):
         terms = ["adversarial_xy", "adversarial_yx", "cycle_x", "cycle_y"]
         terms += ["identity_x", "identity_y"] * (identity_weight > 0)
         super().__init__(seed=seed, terms=[*terms, "discriminator_x_loss", "discriminator_y_loss"], **kwargs)
-        check_translators(generator_xy, generator_yx, discriminator_x, discriminator_y, identity_weight > 0)
+        networks = with_shapes(
+            generator_xy=generator_xy,
+            generator_yx=generator_yx,
+            discriminator_x=discriminator_x,
+            discriminator_y=discriminator_y,
+        )
+        check_translators(*networks, identity_weight > 0)
         check_choice("adversarial_loss", adversarial_loss, ADVERSARIAL_LOSSES)
         check_number("cycle_weight", cycle_weight, 0)
         check_whole("pool_size", pool_size, low=0)
-        self.generator_xy, self.generator_yx = generator_xy, generator_yx
-        self.discriminator_x, self.discriminator_y = discriminator_x, discriminator_y
+        self.generator_xy, self.generator_yx, self.discriminator_x, self.discriminator_y = networks
         self.adversarial_loss = adversarial_loss
         self.cycle_weight, self.identity_weight = cycle_weight, identity_weight
         self.pool_size, self.generator_ema = pool_size, generator_ema
         if pool_size:
-            self.pool_x = ImagePool(pool_size, discriminator_x.input_shape[1:])
-            self.pool_y = ImagePool(pool_size, discriminator_y.input_shape[1:])
-        self.translator_xy = averaged(generator_xy, generator_ema)
-        self.translator_yx = averaged(generator_yx, generator_ema)
+            self.pool_x = ImagePool(pool_size, self.discriminator_x.input_shape[1:])
+            self.pool_y = ImagePool(pool_size, self.discriminator_y.input_shape[1:])
+        self.translator_xy = averaged(self.generator_xy, generator_ema)
+        self.translator_yx = averaged(self.generator_yx, generator_ema)
 
     def default_optimizer(self):
         """The paper's (section 4)."""

@@ -7,7 +7,7 @@ import tensorflow as tf
 from zoo.checks import check_kind
 from zoo.losses.segmentation import pixel_cross_entropy, pixel_weights
 from zoo.networks import segmentation as networks
-from zoo.training import SegmentationModel, confusion_of, minimize
+from zoo.training import SegmentationModel, check_functional, confusion_of, minimize, with_shapes
 
 _STRIDE = 32
 
@@ -68,6 +68,8 @@ class FCN(SegmentationModel):
     ):
         super().__init__(num_classes, seed=seed, **kwargs)
         check_kind("backbone", backbone, keras.Model, "a network to features at strides of 8, 16 and 32")
+        (backbone,) = with_shapes(backbone=backbone)
+        check_functional(backbone=backbone, head=head)
         self.backbone = networks.fcn_levels(backbone)
         channels = [one.shape[-1] for one in self.backbone.outputs]
         self.stride = stride

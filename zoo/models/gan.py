@@ -4,7 +4,7 @@ import keras
 
 from zoo.checks import check_choice, check_positive
 from zoo.losses.adversarial import discriminator_cross_entropy, minimax_generator, non_saturating_generator
-from zoo.training import LatentModel, averaged, check_judge, minimize, shares
+from zoo.training import LatentModel, averaged, check_judge, minimize, shares, with_shapes
 
 GENERATOR_LOSSES = {"non_saturating": non_saturating_generator, "minimax": minimax_generator}
 
@@ -54,6 +54,7 @@ class GAN(LatentModel):
         **kwargs,
     ):
         super().__init__(seed=seed, **kwargs)
+        generator, discriminator = with_shapes(generator=generator, discriminator=discriminator)
         check_judge("discriminator", discriminator, generator)
         check_choice("generator_loss", generator_loss, GENERATOR_LOSSES)
         check_positive("discriminator_steps", discriminator_steps)

@@ -13,7 +13,7 @@ from zoo.losses.categorical import cross_entropy
 from zoo.losses.detection import mask_loss, objectness_loss, smooth_l1
 from zoo.networks import detection as networks
 from zoo.random import uniform_of_keys
-from zoo.training import DetectionModel, minimize
+from zoo.training import DetectionModel, check_functional, minimize, with_shapes
 
 # Levels of the pyramid: proposals come from all, and the heads read all but the coarsest.
 _LEVELS, _READ = (2, 3, 4, 5, 6), (2, 3, 4, 5)
@@ -127,6 +127,8 @@ class MaskRCNN(DetectionModel):
             raise ValueError(f"`anchor_sizes` must be one for each of 5 levels. Received: {anchor_sizes}.")
         if len(self.image_size) != 2 or any(side < 1 or side % _STRIDE for side in self.image_size):
             raise ValueError(f"`image_size` must be two multiples of {_STRIDE}. Received: {image_size}.")
+        backbone, rpn_head, box_head = with_shapes(backbone=backbone, rpn_head=rpn_head, box_head=box_head)
+        check_functional(feature_pyramid=feature_pyramid, rpn_head=rpn_head, box_head=box_head, mask_head=mask_head)
         is_of_keras_cv = hasattr(backbone, "pyramid_level_inputs")
         self.backbone = networks.pyramid_levels(backbone) if is_of_keras_cv else backbone
         self.feature_pyramid = feature_pyramid or _pyramid_of(self.backbone)
@@ -313,7 +315,7 @@ class MaskRCNN(DetectionModel):
 
 def _pyramid_of(backbone):
     """The feature pyramid of a backbone, which must have four outputs."""
-    outputs = backbone.outputs if isinstance(backbone, keras.Model) else ()
+    outputs = getattr(backbone, "outputs", ())
     if len(outputs) != 4:
         raise ValueError(
             "The backbone must be a `keras.Model` from images to features at strides of 4, 8, 16 and 32, 4 outputs. "

@@ -6,7 +6,7 @@ from keras import ops
 from zoo import ot
 from zoo.checks import check_number, check_positive
 from zoo.losses.adversarial import feature_gradient_penalty
-from zoo.training import LatentModel, averaged, check_features, check_no_batch_norm, minimize, shares
+from zoo.training import LatentModel, averaged, check_features, check_no_batch_norm, minimize, shares, with_shapes
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -66,6 +66,7 @@ class OTGAN(LatentModel):
     ):
         penalty = ["gradient_penalty"] * (gradient_penalty_weight != 0)
         super().__init__(seed=seed, terms=["critic_loss", *penalty, "generator_loss"], **kwargs)
+        generator, critic = with_shapes(generator=generator, critic=critic)
         check_features(critic, generator)
         check_positive("generator_steps", generator_steps)
         check_number("gradient_penalty_weight", gradient_penalty_weight, 0)

@@ -17,6 +17,7 @@ from zoo.training import (
     minimize,
     shares,
     update_each,
+    with_shapes,
 )
 
 
@@ -87,6 +88,7 @@ class SinkhornGAN(LatentModel):
         penalised = critic is not None and clip is None and gradient_penalty_weight != 0
         critic_terms = ["critic_loss"] * (critic is not None) + ["gradient_penalty"] * penalised
         super().__init__(seed=seed, terms=[*critic_terms, "generator_loss"], **kwargs)
+        generator, critic = with_shapes(generator=generator, critic=critic)
         check_generator(generator)
         if critic is not None:
             check_features(critic, generator)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from zoo import distributions, random
 from zoo.checks import check_choice, check_number, check_positive, check_whole
 from zoo.losses.variational import binarize, importance_weighted_bound
-from zoo.training import CodeModel, check_coder, draw_keys, first_draw_keys, latents_of, minimize
+from zoo.training import CodeModel, check_coder, draw_keys, first_draw_keys, latents_of, minimize, with_shapes
 
 # Examples, and samples of each, that `log_likelihood` takes at a time.
 _ROWS, _SAMPLES = 100, 100
@@ -83,6 +83,7 @@ class VAE(CodeModel):
         check_positive("num_samples", num_samples)
         terms = ["reconstruction_loss", "kl_divergence"] if num_samples == 1 else ["negative_bound"]
         super().__init__(seed=seed, terms=terms, **kwargs)
+        encoder, decoder = with_shapes(encoder=encoder, decoder=decoder)
         check_coder(encoder, decoder)
         check_number("kl_weight", kl_weight, 0)
         check_whole("warm_up_steps", warm_up_steps, low=0)

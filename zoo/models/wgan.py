@@ -5,7 +5,17 @@ from keras import ops
 
 from zoo.checks import check_choice, check_number, check_positive
 from zoo.losses.adversarial import wasserstein_critic, wasserstein_generator
-from zoo.training import LatentModel, TrainFunction, averaged, check_judge, minimize, shares, update_each, whole_number
+from zoo.training import (
+    LatentModel,
+    TrainFunction,
+    averaged,
+    check_judge,
+    minimize,
+    shares,
+    update_each,
+    whole_number,
+    with_shapes,
+)
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -54,6 +64,7 @@ class WGAN(LatentModel):
         **kwargs,
     ):
         super().__init__(seed=seed, **kwargs)
+        generator, critic = with_shapes(generator=generator, critic=critic)
         check_judge("critic", critic, generator)
         check_positive("critic_steps", critic_steps)
         check_number("clip", clip, 0, above=True)

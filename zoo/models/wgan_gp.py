@@ -6,7 +6,7 @@ import keras
 
 from zoo.checks import check_number, check_positive
 from zoo.losses.adversarial import gradient_penalty, wasserstein_critic, wasserstein_generator
-from zoo.training import LatentModel, averaged, check_judge, check_no_batch_norm, minimize, shares
+from zoo.training import LatentModel, averaged, check_judge, check_no_batch_norm, minimize, shares, with_shapes
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -55,6 +55,7 @@ class WGANGP(LatentModel):
         **kwargs,
     ):
         super().__init__(seed=seed, **kwargs)
+        generator, critic = with_shapes(generator=generator, critic=critic)
         check_judge("critic", critic, generator)
         check_no_batch_norm(critic)
         check_positive("critic_steps", critic_steps)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zoo.files import replacing
 from zoo.runs.folder import read_json, write_json
+from zoo.saving import FILE_OF_A_RUN
 
 
 def finish(name, config, folder, model, task, steps):
@@ -19,7 +20,7 @@ def finish(name, config, folder, model, task, steps):
     draw_history(folder, model.terms)
     for picture_name, picture in task.draw(model).items():
         pictures.save(picture, folder / "figures" / f"{picture_name}.png")
-    with replacing(folder / "model.keras") as beside:
+    with replacing(folder / FILE_OF_A_RUN) as beside:
         model.save(beside, overwrite=True)
     if config.exports:
         from zoo.serving import publish
@@ -40,6 +41,7 @@ def finish(name, config, folder, model, task, steps):
             metrics["export"] = str(publish(model, config.exports, name, card=card))
     write_json(folder / "metrics.json", metrics)
     print(f"After {steps} steps: {task.report(metrics)}")
+    print(f"Model: zoo.load({str(folder)!r}) loads {folder / FILE_OF_A_RUN}")
     print(f"Pictures: {folder / 'figures'} and {folder / 'samples'}")
     if "export" in metrics:
         print(f"Published: {metrics['export']}")

@@ -21,6 +21,7 @@ from zoo.training.latents import (
     averaged,
     batch_norms,
     check_features,
+    check_functional,
     check_generator,
     check_judge,
     check_no_batch_norm,
@@ -29,6 +30,7 @@ from zoo.training.latents import (
     first_draw_keys,
     latents_of,
     shares,
+    with_shapes,
 )
 from zoo.training.loop import TrainFunction
 from zoo.training.model import TrainStepModel, whole_number
@@ -62,6 +64,7 @@ __all__ = [
     "batch_norms",
     "check_coder",
     "check_features",
+    "check_functional",
     "check_generator",
     "check_judge",
     "check_no_batch_norm",
@@ -85,4 +88,5 @@ __all__ = [
     "update_average",
     "update_each",
     "whole_number",
+    "with_shapes",
 ]

@@ -4,6 +4,8 @@ import numpy as np
 
 from zoo.checks import check_finite, check_positive, check_replicas
 
+# Cardinality of data sets without end.
+_INFINITE = -1
 NO_HELD_OUT_LOSS = "no loss on held-out data. Measure between epochs: add `zoo.callbacks.Evaluate(metrics)`."
 # Arguments of `keras.Model.fit` that a model of examples alone has no use for, and what to do instead.
 NOT_FOR_EXAMPLES = {
@@ -70,8 +72,7 @@ def check_fit(given, shape, replicas, examples_of=only_examples, *, smallest_bat
     if x is None or isinstance(x, (str, bytes)) or hasattr(x, "batches"):
         raise ValueError(
             f"`x` must be examples of shape (batch, {', '.join(map(str, shape))}): an array, or a data set of batches. "
-            f"Received: {x!r}. A set of `zoo.data.load` gives them: `source.examples()`, or `source.batches(64)` "
-            "with `steps_per_epoch`."
+            f"Received: {x!r}. A set of `zoo.data.load` gives them: `source.examples()`, or `source.batches(64)`."
         )
     first = first_batch(x)
     if first is None:
@@ -114,7 +115,7 @@ def check_pairs_of(images_and, what, given, refused, replicas, check):
     if hasattr(x, "batches"):
         raise ValueError(
             f"`x` must be images, or a data set of batches (images, {what}). Received: a set of `zoo.data`. "
-            "`source.batches(8)`, with `steps_per_epoch`, gives batches of both."
+            "`source.batches(8)` gives batches of both."
         )
     if y is not None:
         x = (x, y)
@@ -138,6 +139,46 @@ def check_numbers(given):
     for name in ("batch_size", "epochs", "steps_per_epoch"):
         if given.get(name) is not None:
             check_positive(name, given[name])
+
+
+def with_steps(given, steps):
+    """Arguments of `fit`, `evaluate` or `predict` with the number of steps in which data without end are gone through.
+
+    Args:
+        given: {name: value} of the arguments.
+        steps: {argument of data: argument of its number of steps}.
+
+    Returns:
+        The same with the steps of one pass, where batches of `zoo.data` come without them.
+
+    Raises:
+        ValueError: If data have no end, or in `fit` do not say where an epoch of them ends, and no number of steps is
+            given or known.
+    """
+    known = {}
+    for data, name in steps.items():
+        batches = given.get(data)
+        if given.get(name) is not None or not _is_endless(batches, name != "steps"):
+            continue
+        known[name] = getattr(batches, "steps_per_epoch", None)
+        if known[name] is None:
+            raise ValueError(
+                f"`{data}` does not say where an epoch of it ends. Expected `{name}`, the number of batches to take. "
+                f"Received: {type(batches).__name__} without it. For a set of `zoo.data` it is `source.steps_per_epoch(64)`, which "
+                "`source.batches(64)` brings along, unless `map` or the like made another data set of it; "
+                "`dataset.take(n)` ends one."
+            )
+    return {**given, **known}
+
+
+def _is_endless(batches, or_iterator):
+    """Whether batches go on for ever; `or_iterator`: or can be gone through once, to an end that nothing tells."""
+    if hasattr(batches, "num_batches"):
+        return batches.num_batches is None
+    cardinality = getattr(batches, "cardinality", None)
+    if cardinality is not None:
+        return int(cardinality() if callable(cardinality) else cardinality) == _INFINITE
+    return or_iterator and hasattr(batches, "__next__")
 
 
 def first_batch(x):

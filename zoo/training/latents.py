@@ -52,6 +52,56 @@ class LatentModel(TrainStepModel):
         return signatures(self.sampler)
 
 
+def with_shapes(**networks):
+    """Networks with known shapes: those of a class of somebody's own, once built, within a functional model.
+
+    Args:
+        **networks: {what messages call it: `keras.Model` or None}.
+
+    Returns:
+        List of the same networks in order. In place of one that knows only what it was built for is a functional
+        model of one layer, the network, for batches of any size; they share their weights.
+
+    Raises:
+        ValueError: If one cannot be called on what it was built for.
+    """
+    return [_with_shape(name, network) for name, network in networks.items()]
+
+
+def _with_shape(name, network):
+    if not isinstance(network, keras.Layer) or not network.built:
+        return network
+    is_known = hasattr(network, "input_shape") and hasattr(network, "output_shape")
+    shape = network.input_shape if is_known else (network.get_build_config() or {}).get("input_shape")
+    is_one = isinstance(shape, (tuple, list)) and all(side is None or isinstance(side, int) for side in shape)
+    # One that is known from a call alone has the number of rows of that call.
+    if not is_one or (is_known and shape[0] is None):
+        return network
+    inputs = keras.Input(tuple(shape[1:]))
+    try:
+        return keras.Model(inputs, network(inputs), name=network.name)
+    except Exception as error:
+        raise ValueError(
+            f"The {name} was built for inputs of shape {tuple(shape)}, and cannot be called on `keras.Input` of it: "
+            f"{error} Its `call` must work without values, as operations of `keras.ops` do."
+        ) from error
+
+
+def check_functional(**networks):
+    """Checks that networks of several inputs or outputs, {what messages call it: network or None}, know their shapes.
+
+    Raises:
+        ValueError: If one does not.
+    """
+    for name, network in networks.items():
+        if network is not None and not (hasattr(network, "inputs") and hasattr(network, "outputs")):
+            raise ValueError(
+                f"The {name} has no fixed inputs and outputs. Expected a functional `keras.Model`: "
+                "`keras.Model(inputs, network(inputs))` makes one of a class of your own. "
+                f"Received: {network!r}."
+            )
+
+
 def check_network(name, network):
     """Checks that a network has its shapes already.
 
@@ -64,9 +114,12 @@ def check_network(name, network):
     """
     if not hasattr(network, "input_shape") or not hasattr(network, "output_shape"):
         advice = f" Call it: `{network.__name__}(...)`." if inspect.isfunction(network) else ""
+        if isinstance(network, keras.Layer):
+            advice = f" Call it once, on {'one tensor' if network.built else 'a batch or `keras.Input(shape)`'}."
         raise ValueError(
             f"The {name} has no fixed input and output shape. Expected a functional or sequential `keras.Model` "
-            f"that starts with `keras.Input(...)`. Received: {network!r}.{advice}"
+            "that starts with `keras.Input(...)`, or one of a class of your own that was built for one input. "
+            f"Received: {network!r}.{advice}"
         )
     if not all(isinstance(shape, tuple) for shape in (network.input_shape, network.output_shape)):
         raise ValueError(

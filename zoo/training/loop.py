@@ -11,6 +11,7 @@ import math
 import keras
 import tensorflow as tf
 
+from zoo.training.optimizers import trainable_variables
 from zoo.training.workers import num_workers
 
 
@@ -115,7 +116,10 @@ class TestFunction(TrainFunction):
 
 
 class EpochSteps(keras.callbacks.Callback):
-    """Tells the train function how many steps an epoch has, since its last execution may have to be shorter."""
+    """Tells the train function how many steps an epoch has, since its last execution may have to be shorter.
+
+    It also ends training as Keras does for one optimizer: those with `use_ema` leave their averages as the weights.
+    """
 
     def on_epoch_begin(self, epoch, logs=None):
         """All of the epoch's steps are left, if their number is known."""
@@ -124,3 +128,7 @@ class EpochSteps(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         """What follows is no epoch."""
         self.model.steps_left = math.inf
+        if len(self.model.optimizers) > 1:
+            for name, optimizer in zip(self.model.optimizer_networks, self.model.optimizers, strict=True):
+                networks = tuple(self.model.networks_of(name).values())
+                optimizer.finalize_variable_values(trainable_variables(networks))

@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from zoo.checks import check_choice, check_positive, check_whole
 from zoo.training.batch import GlobalBatch
-from zoo.training.examples import NO_HELD_OUT_LOSS, check_fit, only_examples
+from zoo.training.examples import NO_HELD_OUT_LOSS, check_fit, only_examples, with_steps
 from zoo.training.guard import StopOnNonFinite
 from zoo.training.loop import EpochSteps, TestFunction, TrainFunction
-from zoo.training.optimizers import check_not_synchronised, named_optimizers, ready
+from zoo.training.monitors import settle_monitors
+from zoo.training.optimizers import NamedOptimizers, check_not_synchronised, named_optimizers, ready
 from zoo.training.workers import lost_workers_named, num_workers
 
 
@@ -24,13 +25,15 @@ class TrainStepModel(keras.Model):
     argument as an attribute of the same name, says in `optimizer_networks` which optimizer moves which network, or
     tuple of networks, and defines `example_shape`, `default_optimizer`, `train_step`, `signatures` and `call`. Where
     its terms depend on its arguments, it passes them to this constructor; `smallest_batch` is the fewest examples that
-    it can learn from, `counted` what its `figures` add to the terms, and `remedy` what to try where training has
-    broken. One with a loss that means something on
+    it can learn from, `counted` what its `figures` add to the terms, `rising` those of both of which more is better,
+    and `remedy` what to try where training has broken. Where one optimizer moves all, `fit` lowers the sum of the
+    `objective_terms`, and logs it as `loss`. One with a loss that means something on
     held-out examples has a `test_step`, which ends in `observe`.
     """
 
     terms = ()
     counted = ()
+    rising = ()
     optimizer_networks = {}
     smallest_batch = 1
     remedy = "Look for NaN or unscaled values in the data, or lower the learning rate."
@@ -71,6 +74,13 @@ class TrainStepModel(keras.Model):
     def metrics(self):
         """The running means of the loss terms, reset at each epoch."""
         return list(self.trackers)
+
+    @property
+    def objective_terms(self):
+        """The terms whose sum is the objective; none where several players have one each."""
+        if len(self.optimizer_networks) > 1:
+            return ()
+        return tuple(term for term in self.terms if term not in self.rising)
 
     @property
     def optimizers(self):
@@ -128,9 +138,15 @@ class TrainStepModel(keras.Model):
         return tf.stack([part.value for tracker in self.trackers for part in (tracker.total, tracker.count)])
 
     def figures(self, sums):
-        """What is logged, {name: scalar}, made of the `sums` of all replicas: the mean of each term."""
+        """What is logged, {name: scalar}, made of the `sums` of all replicas: the mean of each term, and `loss`."""
         means = tf.math.divide_no_nan(sums[::2], sums[1::2])
-        return {tracker.name: means[index] for index, tracker in enumerate(self.trackers)}
+        means = {tracker.name: means[index] for index, tracker in enumerate(self.trackers)}
+        objective = [means[term] for term in self.objective_terms]
+        return {"loss": tf.add_n(objective), **means} if objective else means
+
+    def _flatten_metrics_in_order(self, logs):
+        """What `evaluate` returns if no dict is asked for: as Keras, without `loss`, which is the sum of others."""
+        return super()._flatten_metrics_in_order({name: value for name, value in logs.items() if name != "loss"})
 
     def compile(
         self,
@@ -189,6 +205,8 @@ class TrainStepModel(keras.Model):
                 for attribute, network in networks.items():
                     check_not_synchronised(attribute, network)
             setattr(self, name, ready(name, optimizers[name], tuple(networks.values())))
+        if len(names) > 1:
+            self.optimizer = NamedOptimizers(dict(zip(names, self.optimizers, strict=True)), self.step)
 
     def make_train_function(self, force=False):
         """The function that `fit` calls, made once for each `compile`."""
@@ -264,15 +282,17 @@ class TrainStepModel(keras.Model):
         """`keras.Model.fit`, after a look at the examples, and stopped by `StopOnNonFinite`.
 
         Args:
-            *args: As in `keras.Model.fit`; first `x`, an array, tensor or `tf.data.Dataset` of examples.
-            **kwargs: As in `keras.Model.fit`.
+            *args: As in `keras.Model.fit`; first `x`, an array, tensor or `tf.data.Dataset` of examples. An epoch of
+                `source.batches(64)` of `zoo.data`, which have no end, is one pass, unless `steps_per_epoch` is given.
+            **kwargs: As in `keras.Model.fit`. Callbacks of learning rates change those of all optimizers.
 
         Returns:
             `keras.callbacks.History`.
 
         Raises:
             ValueError: If the examples come with targets, have another shape than the networks, are not finite, are
-                images outside [-1, 1], or if a batch is smaller than the number of replicas.
+                images outside [-1, 1], or if a batch is smaller than the number of replicas; if data without end come
+                without a number of steps; or if a callback watches what is never logged.
             FloatingPointError: If a loss or a weight becomes NaN or infinite.
             ConnectionError: If another worker is gone.
         """
@@ -281,8 +301,10 @@ class TrainStepModel(keras.Model):
             self.check_fit(given)
             if given.get("validation_data") is not None:
                 self.check_fit({"x": given["validation_data"]})
+        given = with_steps(given, {"x": "steps_per_epoch", "validation_data": "validation_steps"})
         callbacks = given.pop("callbacks", None) or []
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+        settle_monitors(self, callbacks)
         # A wish that came before `fit` counts; what interrupted an earlier one does not.
         self.interrupted = self.interrupted and self.stop_requested
         try:
@@ -295,22 +317,30 @@ class TrainStepModel(keras.Model):
         """`keras.Model.evaluate`, after a look at the examples.
 
         Args:
-            *args: As in `keras.Model.evaluate`; first `x`, an array, tensor or `tf.data.Dataset` of examples.
+            *args: As in `keras.Model.evaluate`; first `x`, an array, tensor or `tf.data.Dataset` of examples. Of
+                `source.batches(64)` of `zoo.data`, which have no end, it takes one pass, unless `steps` is given.
             **kwargs: As in `keras.Model.evaluate`.
 
         Returns:
-            The mean of each term over the examples, as `keras.Model.evaluate` has it.
+            The mean of each term over the examples, as `keras.Model.evaluate` has it; with `return_dict=True` also
+            `loss`, their sum, where the model has one objective.
 
         Raises:
             ValueError: If the model has no loss on held-out data, or the examples are not what `fit` takes.
         """
         given = inspect.signature(super().evaluate).bind(*args, **kwargs).arguments
+        of_fit = given.pop("kwargs", {})
         if not self.has_held_out_loss:
             self.test_step(None)
         # Within `fit`, what is to be evaluated was looked at.
-        if self.compiled and not given.get("kwargs"):
+        if self.compiled and not of_fit:
             self.check_fit({name: given.get(name) for name in ("x", "y", "batch_size", "sample_weight")})
-        return super().evaluate(*args, **kwargs)
+        return super().evaluate(**with_steps(given, {"x": "steps"}), **of_fit)
+
+    def predict(self, *args, **kwargs):
+        """`keras.Model.predict`; of batches of `zoo.data`, which have no end, it takes one pass."""
+        given = inspect.signature(super().predict).bind(*args, **kwargs).arguments
+        return super().predict(**with_steps(given, {"x": "steps"}))
 
     def test_step(self, examples):
         """Refused, if a subclass has none: `fit` lowers no loss that means something on held-out data."""

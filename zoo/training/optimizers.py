@@ -1,4 +1,4 @@
-"""What `compile` is given: an optimizer for each network, checked and ready."""
+"""What `compile` is given: an optimizer for each network, checked and ready; and all of them as callbacks see them."""
 
 from functools import partial
 
@@ -36,6 +36,52 @@ def named_optimizers(names, ordered, named, default):
             f"Received: one object for two of {', '.join(names)}. Make one for each."
         )
     return chosen
+
+
+class NamedOptimizers:
+    """What Keras's callbacks find as `optimizer` of a model with several: each in `optimizers`, by its name.
+
+    Callbacks of learning rates change each of them, from its own value, and log `learning_rate_<name>`. As Keras's
+    `MultiOptimizer`, it has no learning rate itself. It is no optimizer, and not saved: its parts are.
+
+    Args:
+        optimizers: {name: `keras.optimizers.Optimizer`}, built.
+        iterations: Variable that counts the training steps.
+    """
+
+    built = True
+
+    def __init__(self, optimizers, iterations):
+        self.iterations = iterations
+        self.optimizers = [_Named(name, optimizer) for name, optimizer in optimizers.items()]
+
+    @property
+    def variables(self):
+        """The variables of all of them."""
+        return [variable for optimizer in self.optimizers for variable in optimizer.variables]
+
+    @property
+    def learning_rate(self):
+        """Refused: each has its own."""
+        names = [f"`model.{optimizer.name}.learning_rate`" for optimizer in self.optimizers]
+        raise AttributeError(f"The model has {len(names)} optimizers with a learning rate each: {', '.join(names)}.")
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        _ = self.learning_rate
+
+
+class _Named:
+    """An optimizer, without its loss scale, under the name that it has in the model."""
+
+    def __init__(self, name, optimizer):
+        self.__dict__.update(name=name, optimizer=getattr(optimizer, "inner_optimizer", optimizer))
+
+    def __getattr__(self, name):
+        return getattr(self.__dict__["optimizer"], name)
+
+    def __setattr__(self, name, value):
+        setattr(self.optimizer, name, value)
 
 
 def trainable_variables(networks):

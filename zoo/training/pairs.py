@@ -47,14 +47,13 @@ def check_pairs(given, shapes, replicas):
     if hasattr(x, "batches") or hasattr(y, "batches"):
         raise ValueError(
             "`x` must be arrays or a data set of batches (x, y). Received: a set of `zoo.data`. "
-            "`zoo.data.Pair(x, y).batches(1)`, with `steps_per_epoch`, gives batches of both."
+            "`zoo.data.Pair(x, y).batches(1)` gives batches of both."
         )
     if hasattr(x, "shape") and y is not None and hasattr(y, "shape"):
         if len(x) != len(y):
             raise ValueError(
                 f"Keras takes as many of `x` as of `y`. Received: {len(x)} and {len(y)}. Sets of different lengths are "
-                "what `zoo.data.Pair(zoo.data.Source('x', x), zoo.data.Source('y', y)).batches(1)` is for, with "
-                "`steps_per_epoch`."
+                "what `zoo.data.Pair(zoo.data.Source('x', x), zoo.data.Source('y', y)).batches(1)` is for."
             )
         given = {**given, "x": (x, y)}
     elif hasattr(x, "shape") or y is not None:

@@ -27,7 +27,7 @@ class SegmentationModel(TrainStepModel):
     """
 
     example_shape = (None, None, 3)
-    counted = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
+    counted = rising = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
     def __init__(self, num_classes, **kwargs):
         super().__init__(**kwargs)

@@ -31,7 +31,7 @@ def check_sequences(given, sizes, replicas):
     if hasattr(x, "batches") or hasattr(x, "encoded"):
         raise ValueError(
             "`x` must be arrays of ids or a data set of batches (x, y). Received: a set of `zoo.data`. "
-            "`pairs.encoded(vocabulary).batches(64)`, with `steps_per_epoch`, gives batches of both."
+            "`pairs.encoded(vocabulary).batches(64)` gives batches of both."
         )
     for name, side in (("sources", x), ("targets", y)):
         if isinstance(side, (list, tuple)) and side and isinstance(side[0], (str, bytes)):

@@ -20,6 +20,8 @@ class TextModel(TrainStepModel):
     translates, `max_length`, `num_beams` and `length_penalty`.
     """
 
+    rising = ("token_accuracy",)
+
     @property
     def sources(self):
         """`Vocabulary` of sources."""

@@ -31,15 +31,23 @@ def distribute(strategy, batches):
             `zoo.data.Source.batches`.
 
     Returns:
-        `tf.data.Dataset`, or a distributed one, for `fit`.
+        `tf.data.Dataset`, or a distributed one, for `fit`, with the `steps_per_epoch` that the data set has.
     """
     total = strategy.num_replicas_in_sync
     if total == 1:
         return batches()
-    count = total // num_workers(strategy)
-    return strategy.distribute_datasets_from_function(
-        lambda context: batches(replicas=(context.input_pipeline_id * count, count, total))
-    )
+    count, steps = total // num_workers(strategy), None
+
+    def batches_of(context):
+        nonlocal steps
+        own = batches(replicas=(context.input_pipeline_id * count, count, total))
+        steps = getattr(own, "steps_per_epoch", None)
+        return own
+
+    distributed = strategy.distribute_datasets_from_function(batches_of)
+    if steps is not None:
+        distributed.steps_per_epoch = steps
+    return distributed
 
 
 def share_weights(model):
