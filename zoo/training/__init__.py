@@ -36,6 +36,7 @@ from zoo.training.muon import Muon
 from zoo.training.pairs import check_pairs, check_translators, only_pairs
 from zoo.training.pool import ImagePool
 from zoo.training.segmentation import SegmentationModel, confusion_of
+from zoo.training.sgd import SGD
 from zoo.training.texts import TextModel, shifted
 from zoo.training.updates import minimize, update_average, update_each
 from zoo.training.workers import (
@@ -47,6 +48,7 @@ from zoo.training.workers import (
 )
 
 __all__ = [
+    "SGD",
     "CodeModel",
     "DetectionModel",
     "GlobalBatch",

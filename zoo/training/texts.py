@@ -12,6 +12,11 @@ from zoo.training.pairs import only_pairs
 from zoo.training.sequences import check_sequences
 from zoo.vocabulary import BOS, EOS, PAD, UNKNOWN
 
+_TEMPERATURE = (
+    "`temperature` must be a finite number of at least 0 for each text: 1 draws from the model, 0 takes what is most "
+    "likely. Received: "
+)
+
 
 class TextModel(TrainStepModel):
     """Base of models that translate texts by a `SequenceNetwork`.
@@ -152,7 +157,8 @@ class TextModel(TrainStepModel):
 
         `translate`, which is `serving_default` too: texts to translations and scores. `translate_ids`: ids as
         `source_vocabulary.encode` makes them, and how many of them count in each row. `sample`: texts, a seed and a
-        temperature for each. `score`: log p of targets given sources.
+        temperature for each, at least 0, which takes the most likely token at each place; a request with another
+        temperature fails. `score`: log p of targets given sources.
         """
 
         def of(**inputs):
@@ -218,7 +224,10 @@ class TextModel(TrainStepModel):
         return {"translations": self.targets.texts_of(found), "log_probabilities": scores}
 
     def _sample_served(self, texts, seed, temperature):
-        return self._sample(texts, seed, temperature, None)
+        is_good = tf.math.is_finite(temperature) & (temperature >= 0)
+        wrong = tf.boolean_mask(temperature, ~is_good)
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_good), [_TEMPERATURE, wrong])]):
+            return self._sample(texts, seed, tf.identity(temperature), None)
 
     def _score_texts(self, sources, targets):
         sources, _ = self.sources.ids_of(sources, self.max_length)
