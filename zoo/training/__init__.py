@@ -14,8 +14,8 @@ micro-batches, with and without XLA.
 from zoo.training.batch import GlobalBatch
 from zoo.training.codes import CodeModel, check_coder
 from zoo.training.detections import DetectionModel
-from zoo.training.examples import check_range
 from zoo.training.guard import StopOnNonFinite
+from zoo.training.inputs import images_by_size, in_order, rows_of
 from zoo.training.latents import (
     LatentModel,
     averaged,
@@ -68,19 +68,21 @@ __all__ = [
     "check_judge",
     "check_no_batch_norm",
     "check_pairs",
-    "check_range",
     "check_scores",
     "check_translators",
     "confusion_of",
     "distribute",
     "draw_keys",
     "first_draw_keys",
+    "images_by_size",
+    "in_order",
     "is_chief",
     "latents_of",
     "lost_workers_named",
     "minimize",
     "num_workers",
     "only_pairs",
+    "rows_of",
     "share_weights",
     "shares",
     "shifted",

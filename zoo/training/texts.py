@@ -7,9 +7,10 @@ import tensorflow as tf
 
 from zoo import decoding
 from zoo.checks import check_number, check_positive, check_whole
+from zoo.training.inputs import texts_of
 from zoo.training.model import TrainStepModel
 from zoo.training.pairs import only_pairs
-from zoo.training.sequences import check_sequences
+from zoo.training.sequences import check_ids, check_sequences
 from zoo.vocabulary import BOS, EOS, PAD, UNKNOWN
 
 _TEMPERATURE = (
@@ -56,11 +57,18 @@ class TextModel(TrainStepModel):
             sources: List of n texts.
             targets: List of as many.
         """
+        ids = self.sources.encode(sources, self.max_length), self.targets.encode(targets, self.max_length)
         if len(sources) != len(targets):
             raise ValueError(
                 f"Each source needs its target. Received: {len(sources)} sources and {len(targets)} targets."
             )
-        return self.sources.encode(sources, self.max_length), self.targets.encode(targets, self.max_length)
+        return ids
+
+    def check_inputs(self, what, x):
+        """Checks ids of sources and targets, in a tuple."""
+        sides = only_pairs(x if isinstance(x, (tuple, list)) else (x,))
+        check_ids(sides, (len(self.sources), len(self.targets)))
+        return tuple(map(np.asarray, sides))
 
     def speak(self, network, sources, max_length):
         """The network's most likely tokens one by one: ids (rows, max_length) and their log p."""
@@ -117,20 +125,23 @@ class TextModel(TrainStepModel):
         Args:
             texts: List of n texts.
             seed: Whole number; each text is given its own by its place.
-            temperature: Above 0; 1 draws from the model, near 0 takes what is most likely.
+            temperature: Above 0; 1 draws from the model, near 0 takes what is most likely, as `num_beams=1` of
+                `translate` does.
             top_k: Draw among so many of the most likely tokens only; None for all.
             batch_size: Texts at a time.
 
         Returns:
             List of n texts.
         """
-        check_whole("seed", seed, low=-(2**62), high=2**62)
         check_number("temperature", temperature, 0, above=True)
+        if top_k is not None:
+            check_positive("top_k", top_k)
+        count = len(texts_of("sample", texts))
+        check_whole("seed", seed, low=-(2**62), high=2**62)
 
         def sample(texts, seeds, temperatures):
             return self._sample(texts, seeds, temperatures, top_k)["translations"]
 
-        count = len(texts)
         rows = (np.arange(seed, seed + count), np.full(count, temperature, "float32"))
         return self._of_texts(f"sample {top_k}", sample, texts, batch_size, *rows)
 
@@ -247,9 +258,7 @@ class TextModel(TrainStepModel):
 
     def _of_texts(self, what, function, texts, batch_size, *others):
         """What a function of texts makes of a list, those of similar length together, in the order of the list."""
-        if isinstance(texts, (str, bytes)) or not len(texts):
-            raise ValueError(f"`{what.split()[0]}` takes a list of texts, at least one. Received: {texts!r}.")
-        texts = np.array(list(texts), dtype=object)
+        texts = texts_of(what.split()[0], texts)
         order = np.argsort([len(text) for text in texts], kind="stable")
         found = self._in_parts(what, function, batch_size, *(one[order] for one in (texts, *others)))
         translations = np.empty(len(texts), dtype=object)
@@ -259,6 +268,8 @@ class TextModel(TrainStepModel):
     def _in_parts(self, what, function, batch_size, *arrays):
         """Arrays that a function of rows makes, some rows at a time."""
         check_positive("batch_size", batch_size)
+        if not len(arrays[0]):
+            raise ValueError(f"`{what}` takes lists of texts, at least one in each. Received: none.")
         compiled = self.compiled_once(what, function)
         parts = [
             compiled(*(tf.convert_to_tensor(one[start : start + batch_size]) for one in arrays))
