@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from zoo import decoding
+from zoo.random import mixed_keys, uniform_of_keys
 
 PAD, BOS, EOS = 0, 1, 2
 WORDS = (3, 4)
@@ -236,6 +237,31 @@ def test_temperatures_of_rows_are_their_own():
     mixed = drawn(keys, temperature=tf.constant([1e-4] * 30 + [3.0] * 30))[0].numpy()
     np.testing.assert_array_equal(mixed[:30], np.tile(drawn([0], top_k=1)[0], (30, 1)))
     np.testing.assert_array_equal(mixed[30:], drawn(keys[30:], temperature=3.0)[0])
+
+
+def test_tokens_are_drawn_by_gumbel_noise_of_mixed_keys():
+    """Seeds of rows follow each other; tests/test_random.py shows that their numbers are independent once mixed."""
+    keys = np.arange(50)
+    uniform = uniform_of_keys(mixed_keys(tf.constant(keys)), SIZE).numpy().astype("float64")
+    likely = np.where(np.isin(np.arange(SIZE), [PAD, BOS]), -np.inf, log_p(0, ()) / 2)
+    np.testing.assert_array_equal(drawn(keys, temperature=2.0)[0][:, 0], (likely - np.log(-np.log(uniform))).argmax(1))
+
+
+def test_no_temperature_says_what_is_never_said_and_0_of_a_row_is_greedy():
+    """Near infinity all words are alike, and near 0 the most likely is all that is left; in float32."""
+    expected = decoding.greedy(step, cache_of(), ROWS, LENGTH, **MARKS)[0]
+    keys = tf.range(ROWS, dtype=tf.int64)
+    for cold in (0.0, 1e-45, 1e-38, 1e-30):
+        found = decoding.sample(step, cache_of(), keys, LENGTH, temperature=tf.fill([ROWS], cold), **MARKS)[0]
+        np.testing.assert_array_equal(found, expected)
+    count = 3000
+    for options in ({}, {"top_k": 2}):
+        ids = drawn(range(count), temperature=tf.fill([count], 3e38), **options)[0].numpy()
+        shares = np.bincount(ids[:, 0], minlength=SIZE) / count
+        kinds = 2 if options else 3
+        # Five standard deviations.
+        assert abs(shares[[EOS, *WORDS]][shares[[EOS, *WORDS]] > 0] - 1 / kinds).max() < 5 * (kinds * count) ** -0.5
+        assert not shares[[PAD, BOS]].any()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo.random import bits, bits_of_keys, uniform_of_keys
+from zoo.random import bits, bits_of_keys, mixed_keys, uniform_of_keys
 
 ROWS, COUNT = 400, 500
 # Drawn keys, and keys one after the other, which a weak hash would not part.
@@ -73,3 +73,24 @@ def test_large_keys_count():
     """Keys that differ in the highest of their 32 bits alone."""
     one, other = bits_of_keys(tf.constant([5, 5 + 2**31], tf.int64), 1000).numpy()
     assert (one == other).sum() == 0
+
+
+def dependence(first, second, parts=16):
+    """By how many standard deviations Pearson's statistic of two sets of 32-bit numbers exceeds that of independent
+    uniform ones, in a table of 16 x 16 equal parts: its mean is 255, its standard deviation sqrt(510)."""
+    places = [(one.astype("uint64") * parts >> np.uint64(32)).astype("int64").ravel() for one in (first, second)]
+    counts = np.bincount(places[0] * parts + places[1], minlength=parts**2)
+    expected = counts.sum() / parts**2
+    return (((counts - expected) ** 2 / expected).sum() - (parts**2 - 1)) / (2 * (parts**2 - 1)) ** 0.5
+
+
+@pytest.mark.parametrize("first", [0, 1000, 2**20])
+def test_rows_of_mixed_keys_that_follow_each_other_are_independent(first):
+    """Of 21 tables of neighbours at some distance; the same keys as they are come to 6 and more."""
+    keys = tf.range(first, first + 2**16, dtype=tf.int64)
+    mixed = mixed_keys(keys)
+    assert len(np.unique(mixed)) == len(keys) and int(tf.reduce_min(mixed)) >= 0 and int(tf.reduce_max(mixed)) < 2**32
+    for stream in range(3):
+        drawn = bits_of_keys(mixed, 32, stream).numpy()
+        for lag in (1, 2, 3, 4, 7, 8, 16):
+            assert abs(dependence(drawn[lag:], drawn[:-lag])) < 4

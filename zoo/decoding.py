@@ -5,12 +5,15 @@ beams) at a position, and the cache for the next call: a nest of tensors (rows, 
 sequence has.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from zoo.checks import check_number, check_positive
-from zoo.random import uniform_of_keys
+from zoo.random import mixed_keys, uniform_of_keys
 
 NEVER = -1e9
+# Below it, float32 may count a temperature as 0.
+LEAST_TEMPERATURE = 1e-30
 
 
 def greedy(step, cache, rows, max_length, *, begin, end, pad=0):
@@ -46,7 +49,8 @@ def sample(step, cache, keys, max_length, *, begin, end, pad=0, temperature=1.0,
         begin: As of `greedy`.
         end: As of `greedy`.
         pad: As of `greedy`.
-        temperature: Number above 0, or (rows,): logits are divided by it; 1 draws from the model, near 0 is greedy.
+        temperature: Number above 0, or finite numbers of 0 or more, float32 (rows,): logits are divided by it; 1 draws
+            from the model, near 0 is greedy, and so is 0 of a row.
         top_k: Draw among so many of the most likely tokens only; None for all.
 
     Returns:
@@ -59,14 +63,18 @@ def sample(step, cache, keys, max_length, *, begin, end, pad=0, temperature=1.0,
         check_number("temperature", temperature, 0, above=True)
     if top_k is not None:
         check_positive("top_k", top_k)
-    temperature = tf.reshape(tf.cast(temperature, tf.float32), (-1, 1))
+    temperature, keys = tf.reshape(tf.cast(temperature, tf.float32), (-1, 1)), mixed_keys(keys)
 
     def choose(scores, position):
         if top_k is not None and top_k < scores.shape[-1]:
             least = tf.math.top_k(scores, top_k).values[:, -1:]
             scores = tf.where(scores < least, NEVER, scores)
         uniform = uniform_of_keys(keys, scores.shape[-1], position)
-        return tf.argmax(scores / temperature - tf.math.log(-tf.math.log(uniform)), -1, tf.int32)
+        # Less the best, which no temperature then takes out of reach; and what never is said stays so at any.
+        likely = (scores - tf.reduce_max(scores, -1, keepdims=True)) / tf.maximum(temperature, LEAST_TEMPERATURE)
+        likely = tf.where(scores <= NEVER, -np.inf, likely)
+        drawn = tf.argmax(likely - tf.math.log(-tf.math.log(uniform)), -1, tf.int32)
+        return tf.where(temperature[:, 0] > 0, drawn, tf.argmax(scores, -1, tf.int32))
 
     rows = keys.shape[0] or tf.shape(keys)[0]
     return _one_by_one(choose, step, cache, rows, max_length, begin, end, pad)

@@ -60,7 +60,7 @@ def bits_of_keys(keys, count, stream=0):
     mixing function is Wellons's lowbias32 (2018, Prospecting for hash functions).
 
     Args:
-        keys: int64 (rows,), from 0 to 2^32 - 1, as `bits` gives them.
+        keys: int64 (rows,), from 0 to 2^32 - 1, as `bits` or `mixed_keys` give them.
         count: Numbers for each row; may be a scalar tensor.
         stream: Whole number, or a scalar int tensor; two streams are independent.
 
@@ -79,6 +79,20 @@ def bits_of_keys(keys, count, stream=0):
 def uniform_of_keys(keys, count, stream=0):
     """Uniform float32 numbers (rows, count) in (0, 1) of the rows' keys; arguments as of `bits_of_keys`."""
     return (tf.cast(tf.bitwise.right_shift(bits_of_keys(keys, count, stream), 9), tf.float32) + 0.5) * 2.0**-23
+
+
+def mixed_keys(keys):
+    """Keys for `bits_of_keys` of keys that were counted and not drawn, such as the seeds of rows.
+
+    Rows of `bits_of_keys` whose keys follow each other are weakly dependent; of keys that were mixed they are not.
+
+    Args:
+        keys: int64 (rows,), from 0 to 2^32 - 1.
+
+    Returns:
+        int64 (rows,), from 0 to 2^32 - 1; different keys stay different.
+    """
+    return tf.cast(_mixed(tf.cast(keys, tf.uint32) + tf.constant(0x9E3779B9, tf.uint32)), tf.int64)
 
 
 def _mixed(number):

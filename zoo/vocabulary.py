@@ -353,11 +353,19 @@ def _words(texts, kind, lowercase):
     return tf.strings.split(tf.strings.regex_replace(texts, _CHARACTER if kind == "character" else _WORD, r"\0 "))
 
 
+def as_utf8(text):
+    """A str as bytes of UTF-8; half of a pair of surrogates, which has no such bytes, becomes U+FFFD."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
 def _to_tensor(texts):
-    """Str to a string tensor; what Python cannot write as UTF-8 is left for the reader to replace."""
+    """Str to a string tensor."""
     import tensorflow as tf
 
-    return tf.constant(np.array([text.encode(errors="surrogatepass") for text in texts], dtype=object), tf.string)
+    return tf.constant(np.array([as_utf8(text) for text in texts], dtype=object), tf.string)
 
 
 def _characters(counts):

@@ -259,10 +259,34 @@ def test_export_answers_for_texts_and_for_ids_of_any_kind(tmp_path):
     asked = {"texts": np.array([text.encode() for text in texts], dtype=object)}
     told = [text.decode() for text in run_native(tmp_path / "1", "translate", asked)["translations"]]
     assert told == model.translate(texts)
+    with pytest.raises(Exception, match="`temperature` must be a finite number of at least 0 for each text"):
+        run_native(tmp_path / "1", "sample", asked_for_samples(1, 1, 1, 1, 1, -1))
     decoded = model.targets.decode(found["ids"])
     assert decoded[:3] == told[:3] and decoded[4:] == told[4:]
     assert len(set(decoded)) > 3
     np.testing.assert_array_equal(found["lengths"], (found["ids"] != 0).sum(1))
+
+
+def asked_for_samples(*temperatures):
+    texts = np.array([text.encode() for text in TEXTS], dtype=object)
+    return {"texts": texts, "seed": np.arange(len(texts)), "temperature": np.array(temperatures, "float32")}
+
+
+def test_what_is_served_refuses_temperatures_that_mean_nothing_and_is_greedy_at_0():
+    """0 is what the most likely token at each place says; a request with a negative number or NaN fails."""
+    model = small(varied(network_of()))
+    sample = tf.function(model.signatures()["sample"][0])
+
+    def texts(*temperatures):
+        given = {key: tf.constant(value) for key, value in asked_for_samples(*temperatures).items()}
+        return [text.decode() for text in sample(**given)["translations"].numpy()]
+
+    cold, greedy = [0.0] * len(TEXTS), model.translate(TEXTS, num_beams=1)
+    assert texts(*cold) == greedy
+    assert texts(*cold[1:], 1.0)[:-1] == greedy[:-1]
+    for wrong in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="`temperature` must be a finite number of at least 0"):
+            texts(*cold[1:], wrong)
 
 
 @pytest.mark.parametrize("width", [0, 1, 20])

@@ -21,10 +21,12 @@ from zoo.training import (
     averaged,
     batch_norms,
     check_pairs,
-    check_range,
     check_translators,
+    images_by_size,
+    in_order,
     minimize,
     only_pairs,
+    rows_of,
     update_average,
     with_shapes,
 )
@@ -201,26 +203,35 @@ class CycleGAN(TrainStepModel):
         """Images of one domain as images of the other.
 
         Args:
-            images: (n, height, width, channels) in [-1, 1], of any height and width if the generators take any; what
-                lacks to multiples of 4 is added by reflection, and cut off again.
+            images: (n, height, width, channels) in [-1, 1], of any height and width if the generators take any, or a
+                list of n images of different ones; what lacks to multiples of 4, and to 8, is added by reflection, and
+                cut off again.
             direction: "x_to_y" or "y_to_x".
             batch_size: Images at a time.
 
         Returns:
-            float32 array (n, height, width, channels).
+            float32 array (n, height, width, channels); of images of different sizes a list.
 
         Raises:
             ValueError: If the direction is unknown, or the images do not fit or lie outside [-1, 1].
         """
         check_choice("direction", direction, DIRECTIONS)
         network = self.translators[direction]
-        images = self.checked_rows("translate", images, network.input_shape[1:])
-        check_range(images)
+        shape = network.input_shape[1:]
 
         def translate(images):
             return _translated(network, images)
 
-        return self.in_batches(f"translate {direction}", translate, images, network.input_shape[1:], batch_size)
+        def translate_all(images):
+            return self.in_batches(f"translate {direction}", translate, images, shape, batch_size)
+
+        expected = f"images of shape (batch, {', '.join(map(str, shape))})"
+        groups = images_by_size("translate", images, expected)
+        return in_order([(places, translate_all(one)) for places, one in groups])
+
+    def check_inputs(self, what, x):
+        """Checks images of X."""
+        return rows_of(what, x, self.translator_xy.input_shape[1:])
 
     @property
     def translators(self):
@@ -265,12 +276,22 @@ def _of_both(network, first, second, training):
 
 
 def _translated(network, images):
-    """What a network makes of images (batch, height, width, channels), whose sizes need not be multiples of 4."""
+    """What a network makes of images (batch, height, width, channels) of any size, also of one pixel."""
     height, width = tf.shape(images)[1], tf.shape(images)[2]
     if None in network.input_shape[1:3]:
-        images = tf.pad(images, ((0, 0), (0, -height % 4), (0, -width % 4), (0, 0)), "REFLECT")
+        images = tf.gather(images, _reflected(height), axis=1)
+        images = tf.gather(images, _reflected(width), axis=2)
     made = tf.cast(network(images, training=False), tf.float32)
     return made[:, :height, :width]
+
+
+def _reflected(size):
+    """Places of the pixels of an image that is reflected up to a multiple of 4, and to 8, which its blocks need."""
+    places = tf.range(tf.maximum(size + -size % 4, 8))
+    # Back and forth between the first pixel and the last.
+    turn = tf.maximum(2 * (size - 1), 1)
+    there = places % turn
+    return tf.minimum(there, turn - there)
 
 
 def _from_images(network, images):

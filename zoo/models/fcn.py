@@ -7,7 +7,7 @@ import tensorflow as tf
 from zoo.checks import check_kind
 from zoo.losses.segmentation import pixel_cross_entropy, pixel_weights
 from zoo.networks import segmentation as networks
-from zoo.training import SegmentationModel, check_functional, confusion_of, minimize, with_shapes
+from zoo.training import SGD, SegmentationModel, check_functional, confusion_of, minimize, with_shapes
 
 _STRIDE = 32
 
@@ -80,8 +80,11 @@ class FCN(SegmentationModel):
         _check(self, channels)
 
     def default_optimizer(self):
-        """The paper's for VGG16 (section 4.3), begun with the weights of a classifier."""
-        return keras.optimizers.SGD(1e-4, momentum=0.9, weight_decay=5e-4)
+        """The paper's for VGG16 (section 4.3), begun with the weights of a classifier; biases move as weights do.
+
+        The authors' biases move twice as fast, and do not decay.
+        """
+        return SGD(1e-4, momentum=0.9, weight_decay=5e-4)
 
     def train_step(self, data):
         """One update of both networks."""

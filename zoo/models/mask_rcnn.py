@@ -13,7 +13,7 @@ from zoo.losses.categorical import cross_entropy
 from zoo.losses.detection import mask_loss, objectness_loss, smooth_l1
 from zoo.networks import detection as networks
 from zoo.random import uniform_of_keys
-from zoo.training import DetectionModel, check_functional, minimize, with_shapes
+from zoo.training import SGD, DetectionModel, check_functional, minimize, with_shapes
 
 # Levels of the pyramid: proposals come from all, and the heads read all but the coarsest.
 _LEVELS, _READ = (2, 3, 4, 5, 6), (2, 3, 4, 5)
@@ -70,7 +70,7 @@ class MaskRCNN(DetectionModel):
 
     Example:
         model = MaskRCNN(torchvision_resnet(50), num_classes=80)
-        model.compile(keras.optimizers.SGD(0.02, momentum=0.9, weight_decay=1e-4))
+        model.compile(zoo.training.SGD(0.02, momentum=0.9, weight_decay=1e-4))
         model.fit(source.batches(8), epochs=12, steps_per_epoch=source.steps_per_epoch(8))
         model.detect(photos)["boxes"]
     """
@@ -139,8 +139,11 @@ class MaskRCNN(DetectionModel):
         _check_fit_together(self)
 
     def default_optimizer(self):
-        """The paper's for 16 images a batch (section 3.1), without its schedule."""
-        return keras.optimizers.SGD(0.02, momentum=0.9, weight_decay=1e-4)
+        """The paper's for 16 images a batch (section 3.1), without its schedule; biases move as weights do.
+
+        In Detectron, biases move twice as fast, and do not decay.
+        """
+        return SGD(0.02, momentum=0.9, weight_decay=1e-4)
 
     def train_step(self, data):
         """One update of all networks."""

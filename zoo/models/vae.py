@@ -10,7 +10,7 @@ import tensorflow as tf
 from zoo import distributions, random
 from zoo.checks import check_choice, check_number, check_positive, check_whole
 from zoo.losses.variational import binarize, importance_weighted_bound
-from zoo.training import CodeModel, check_coder, draw_keys, first_draw_keys, latents_of, minimize, with_shapes
+from zoo.training import CodeModel, check_coder, draw_keys, first_draw_keys, latents_of, minimize, rows_of, with_shapes
 
 # Examples, and samples of each, that `log_likelihood` takes at a time.
 _ROWS, _SAMPLES = 100, 100
@@ -234,7 +234,7 @@ class VAE(CodeModel):
         Raises:
             ValueError: If a value lies outside the likelihood's support.
         """
-        examples = self.checked_rows("elbo", examples, self.example_shape)
+        examples = rows_of("elbo", examples, self.example_shape)
         self.check_support(examples)
         keys = draw_keys(seed, len(examples))
         return self.in_batches("elbo", self.score, examples, self.example_shape, batch_size, keys)
@@ -263,7 +263,8 @@ class VAE(CodeModel):
             ValueError: If a value lies outside the likelihood's support, or `num_samples` is below 1.
         """
         check_positive("num_samples", num_samples)
-        examples = self.checked_rows("log_likelihood", examples, self.example_shape)
+        check_whole("seed", seed, low=-(2**63), high=2**63 - 1)
+        examples = rows_of("log_likelihood", examples, self.example_shape)
         self.check_support(examples)
         estimate = self.compiled_once("log_weights", self.summed_weights)
         results = []

@@ -14,6 +14,8 @@ def cosine_optimizer(config, scores=()):
     """
     import keras
 
+    from zoo.training import SGD, Muon
+
     total = config.epochs * config.steps_per_epoch
     warm_up = min(config.warm_up_steps, total // 2)
     rate = keras.optimizers.schedules.CosineDecay(
@@ -26,7 +28,5 @@ def cosine_optimizer(config, scores=()):
     if config.optimizer == "adam":
         return keras.optimizers.AdamW(rate, **shared)
     if config.optimizer == "muon":
-        from zoo.training import Muon
-
         return Muon(rate, adam_weight_decay=shared["weight_decay"], exclude_layers=list(scores), **shared)
-    return keras.optimizers.SGD(rate, momentum=config.momentum, **shared)
+    return SGD(rate, momentum=config.momentum, **shared)

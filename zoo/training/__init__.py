@@ -14,8 +14,8 @@ micro-batches, with and without XLA.
 from zoo.training.batch import GlobalBatch
 from zoo.training.codes import CodeModel, check_coder
 from zoo.training.detections import DetectionModel
-from zoo.training.examples import check_range
 from zoo.training.guard import StopOnNonFinite
+from zoo.training.inputs import images_by_size, in_order, rows_of
 from zoo.training.latents import (
     LatentModel,
     averaged,
@@ -38,6 +38,7 @@ from zoo.training.muon import Muon
 from zoo.training.pairs import check_pairs, check_translators, only_pairs
 from zoo.training.pool import ImagePool
 from zoo.training.segmentation import SegmentationModel, confusion_of
+from zoo.training.sgd import SGD
 from zoo.training.texts import TextModel, shifted
 from zoo.training.updates import minimize, update_average, update_each
 from zoo.training.workers import (
@@ -49,6 +50,7 @@ from zoo.training.workers import (
 )
 
 __all__ = [
+    "SGD",
     "CodeModel",
     "DetectionModel",
     "GlobalBatch",
@@ -69,19 +71,21 @@ __all__ = [
     "check_judge",
     "check_no_batch_norm",
     "check_pairs",
-    "check_range",
     "check_scores",
     "check_translators",
     "confusion_of",
     "distribute",
     "draw_keys",
     "first_draw_keys",
+    "images_by_size",
+    "in_order",
     "is_chief",
     "latents_of",
     "lost_workers_named",
     "minimize",
     "num_workers",
     "only_pairs",
+    "rows_of",
     "share_weights",
     "shares",
     "shifted",

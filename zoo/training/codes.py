@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.checks import check_whole
+from zoo.training.inputs import rows_of
 from zoo.training.latents import check_network
 from zoo.training.model import TrainStepModel
 
@@ -60,6 +61,7 @@ class CodeModel(TrainStepModel):
             float32 array (n, num_steps, *example_shape), from the reconstruction of the first to that of the second.
         """
         check_whole("num_steps", num_steps, low=2)
+        first, second = (rows_of("interpolate", one, self.example_shape) for one in (first, second))
         begin, end = self.encode(first)[:, None], self.encode(second)[:, None]
         if begin.shape != end.shape:
             raise ValueError(f"As many first as second examples are needed. Received: {len(begin)} and {len(end)}.")

@@ -9,11 +9,13 @@ from zoo.checks import check_positive
 from zoo.detection.masks import paste_masks
 from zoo.encoded import encode, fit_all_to_canvas
 from zoo.training.examples import check_pairs_of
+from zoo.training.inputs import array_of, images_by_size, sizes_of
 from zoo.training.model import TrainStepModel
 
 _NAMES = ("boxes", "classes", "crowds", "masks", "sizes")
 # Scores that differ by less may change places where they are computed in another order.
 _CLOSE, _WARMUP_SEEDS = 2e-5, 10
+IMAGES = "RGB images, (batch, height, width, 3) in [0, 255]"
 
 
 class DetectionModel(TrainStepModel):
@@ -37,8 +39,9 @@ class DetectionModel(TrainStepModel):
         """The objects in images.
 
         Args:
-            images: (n, height, width, 3) in [0, 255], uint8 or floats.
-            sizes: Height and width of the picture within each image, (n, 2); None for all of it.
+            images: (n, height, width, 3) in [0, 255], uint8 or floats; or a list of n images of different sizes.
+            sizes: Height and width of the picture within each image, (n, 2); None for all of it, and for images of
+                different sizes.
             batch_size: Images at a time.
 
         Returns:
@@ -53,22 +56,35 @@ class DetectionModel(TrainStepModel):
             found = model.detect(photos)
             found["boxes"][0, : found["num_detections"][0]]
         """
-        images = np.asarray(images)
-        check_images(images)
         check_positive("batch_size", batch_size)
-        sizes = np.tile(images.shape[1:3], (len(images), 1)) if sizes is None else np.asarray(sizes)
-        if sizes.shape != (len(images), 2):
+        groups = images_by_size("detect", images, IMAGES)
+        if len(groups) > 1 and sizes is not None:
             raise ValueError(
-                f"`sizes` must be height and width of each of the {len(images)} pictures. Received: {sizes.shape}."
+                f"`sizes` is for images of one size, in which smaller pictures lie. Received: {len(groups)} sizes. "
+                "Leave `sizes` out."
             )
+        for _, one in groups:
+            check_images(one)
         compiled = self.compiled_once("detect", self.detections)
-        parts = [
-            compiled(
-                *(tf.convert_to_tensor(one[start : start + batch_size]) for one in (images, sizes.astype("int32")))
-            )
-            for start in range(0, len(images), batch_size)
-        ]
-        return tf.nest.map_structure(lambda *part: np.concatenate(part), *parts)
+
+        def found(images):
+            rows = images, sizes_of(sizes, images)
+            parts = [
+                compiled(*(tf.convert_to_tensor(one[start : start + batch_size]) for one in rows))
+                for start in range(0, len(images), batch_size)
+            ]
+            return tf.nest.map_structure(lambda *part: np.concatenate(part), *parts)
+
+        answers = [found(one) for _, one in groups]
+        # What is found is as large for images of any size.
+        order = np.argsort(np.concatenate([places for places, _ in groups]))
+        return {name: np.concatenate([answer[name] for answer in answers])[order] for name in answers[0]}
+
+    def check_inputs(self, what, x):
+        """Checks images in [0, 255]."""
+        images = array_of(what, x, IMAGES)
+        check_images(images)
+        return images
 
     def signatures(self):
         """What is served: detections in images of one size, the same with masks of the image, and those in files.
@@ -238,16 +254,35 @@ def _check_targets(images, targets, num_classes):
             f"Classes must be whole numbers from 0 to {num_classes - 1}, and -1 for padding; background is none. "
             f"Received: dtype {classes.dtype}, min={classes.min()}, max={classes.max()}."
         )
+    _check_boxes(boxes, classes, height, width)
+    _check_marks("Masks", targets["masks"], "(masks > 0).astype('uint8')")
+    _check_marks("Crowds", targets["crowds"], "crowds.astype(bool)")
+    sizes_of(targets["sizes"], images)
+
+
+def _check_boxes(boxes, classes, height, width):
+    if boxes.dtype.kind not in "iuf":
+        raise ValueError(f"The boxes must be numbers. Received: dtype {boxes.dtype}. `boxes.astype('float32')`.")
     there = boxes[classes >= 0]
     if not np.isfinite(there).all():
         raise ValueError("The boxes hold NaN or infinite values. Remove or repair them before training.")
-    if len(there) and ((there[:, 2:] <= there[:, :2]).any() or there.min() < 0 or (there > [width, height] * 2).any()):
-        row = there[
-            ((there[:, 2:] <= there[:, :2]).any(1)) | (there.min(1) < 0) | (there > [width, height] * 2).any(1)
-        ][0]
+    if len(there) and 0 <= there.min() and there.max() <= 1 and (there != np.round(there)).any():
+        raise ValueError(
+            f"Boxes must be corners x1 < x2, y1 < y2 in pixels. Received: none above 1, such as {there[0].tolist()}: "
+            "shares of the image, it seems. `boxes * [width, height, width, height]` makes pixels of them."
+        )
+    wrong = (there[:, 2:] <= there[:, :2]).any(1) | (there < 0).any(1) | (there > [width, height] * 2).any(1)
+    if wrong.any():
         raise ValueError(
             f"Boxes must be corners x1 < x2, y1 < y2 in pixels, within the {height} x {width} image. Received: "
-            f"{row.tolist()}. Boxes of (x, y, width, height) become corners by adding the first two to the last two."
+            f"{there[wrong][0].tolist()}. Boxes of (x, y, width, height) become corners by adding the first two to the "
+            "last two."
         )
-    if targets["masks"].dtype.kind not in "uib" or targets["masks"].max(initial=0) > 1:
-        raise ValueError(f"Masks must be whole numbers, 0 or 1. Received: dtype {targets['masks'].dtype}.")
+
+
+def _check_marks(what, marks, advice):
+    if marks.dtype.kind not in "uib" or marks.min(initial=0) < 0 or marks.max(initial=0) > 1:
+        low, high = (marks.min(), marks.max()) if marks.dtype.kind in "uifb" and marks.size else ("none", "none")
+        raise ValueError(
+            f"{what} must be whole numbers, 0 or 1. Received: dtype {marks.dtype}, min={low}, max={high}. `{advice}`."
+        )

@@ -190,6 +190,8 @@ def first_batch(x):
     Returns:
         Array, or what the data set gives; None where a look would use up what `x` yields.
     """
+    if x is None or isinstance(x, (str, bytes, int, float)):
+        raise ValueError(f"`x` must be an array, or a data set of batches. Received: {x!r}.")
     if not hasattr(x, "take") or not hasattr(x, "element_spec"):
         return x if isinstance(x, (tuple, list, dict)) or hasattr(x, "shape") else None
     first = next(iter(x.take(1)), None)
@@ -214,15 +216,11 @@ def check_examples(examples, shape, are_all=False):
     if examples.shape[1:] != tuple(shape) and examples.shape[2:] != tuple(shape):
         raise ValueError(
             f"The {kind} do not fit the networks. Expected shape (batch, {expected}). Received: {examples.shape}. "
-            + _shape_advice(examples.shape, tuple(shape))
+            + shape_advice(examples.shape, tuple(shape))
         )
     if not examples.size:
         raise ValueError(f"There are no {kind}. Expected shape (batch, {expected}). Received: {examples.shape}.")
-    if not np.issubdtype(examples.dtype, np.floating):
-        advice = "`images.astype('float32') / 127.5 - 1` for 8-bit images" if len(shape) == 3 else "`astype('float32')`"
-        raise ValueError(
-            f"The {kind} must be floating point numbers. Received: dtype {examples.dtype}. Convert them: {advice}."
-        )
+    _check_floats(kind, examples)
     check_finite(f"The {kind} hold", examples, "Remove or repair those rows before training.")
     if kind == "images":
         check_range(examples)
@@ -232,6 +230,17 @@ def check_examples(examples, shape, are_all=False):
             "The images must lie in [-1, 1] and use both signs, as those that the networks make do. Received: "
             f"min={low:g}, max={high:g}. `images * 2 - 1` takes [0, 1] to [-1, 1]."
         )
+
+
+def check_image_values(images):
+    """Checks that an array of images holds finite floating point numbers in [-1, 1].
+
+    Raises:
+        ValueError: If it does not.
+    """
+    _check_floats("images", images)
+    check_finite("The images hold", images, "Remove or repair those rows.")
+    check_range(images)
 
 
 def check_range(images):
@@ -248,7 +257,18 @@ def check_range(images):
         )
 
 
-def _shape_advice(received, expected):
+def _check_floats(kind, examples):
+    if not np.issubdtype(examples.dtype, np.floating):
+        advice = (
+            "`images.astype('float32') / 127.5 - 1` for 8-bit images" if kind == "images" else "`astype('float32')`"
+        )
+        raise ValueError(
+            f"The {kind} must be floating point numbers. Received: dtype {examples.dtype}. Convert them: {advice}."
+        )
+
+
+def shape_advice(received, expected):
+    """What to do about examples of a shape (batch, ...) that is not the expected one."""
     if received == expected:
         return "This is one example: `examples[None]` makes a batch of it, `dataset.batch(64)` batches of a data set."
     received = received[1:]

@@ -9,6 +9,7 @@ from keras import ops
 
 from zoo import random
 from zoo.checks import check_number, check_positive, check_whole
+from zoo.training.inputs import array_of, rows_of
 from zoo.training.model import TrainStepModel
 from zoo.training.updates import update_average
 
@@ -34,14 +35,23 @@ class LatentModel(TrainStepModel):
         if self.generator_ema is not None:
             update_average(self.sampler, self.generator, self.generator_ema, self.step)
 
+    def check_inputs(self, what, x):
+        """Checks latents (batch, latent_dim)."""
+        latents = array_of(what, x, f"latents of shape (batch, {self.sampler.input_shape[1]})")
+        self._check_latents(latents.shape)
+        return rows_of(what, latents, self.sampler.input_shape[1:])
+
     def call(self, latents, training=False):
         """Examples (batch, *example_shape) from latents (batch, latent_dim)."""
-        if tuple(latents.shape[1:]) != self.sampler.input_shape[1:]:
+        self._check_latents(latents.shape)
+        return self.sampler(latents, training=training)
+
+    def _check_latents(self, shape):
+        if len(shape) != 2 or shape[1] != self.sampler.input_shape[1]:
             raise ValueError(
                 f"The model maps latents (batch, {self.sampler.input_shape[1]}) to examples. Received: shape "
-                f"{tuple(latents.shape)}. For samples: `model.generate(16)`."
+                f"{tuple(shape)}. For samples: `model.generate(16)`."
             )
-        return self.sampler(latents, training=training)
 
     def generate(self, num_samples, seed=0):
         """Samples as a float32 array (num_samples, *example_shape); the same seed gives the same samples."""

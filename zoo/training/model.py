@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from functools import partial
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from zoo.checks import check_choice, check_positive, check_whole
 from zoo.training.batch import GlobalBatch
 from zoo.training.examples import NO_HELD_OUT_LOSS, check_fit, only_examples, with_steps
 from zoo.training.guard import StopOnNonFinite
+from zoo.training.inputs import examples_in, is_symbolic, rows_of
 from zoo.training.loop import EpochSteps, TestFunction, TrainFunction
 from zoo.training.monitors import settle_monitors
 from zoo.training.optimizers import NamedOptimizers, check_not_synchronised, named_optimizers, ready
@@ -342,6 +344,58 @@ class TrainStepModel(keras.Model):
         given = inspect.signature(super().predict).bind(*args, **kwargs).arguments
         return super().predict(**with_steps(given, {"x": "steps"}))
 
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """`keras.Model.train_on_batch`, after the look at the examples that `fit` takes."""
+        if self.compiled:
+            self.check_fit({"x": x, "y": y, "sample_weight": sample_weight, "class_weight": class_weight})
+        return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """`keras.Model.test_on_batch`, after the look at the examples that `evaluate` takes."""
+        if not self.has_held_out_loss:
+            self.test_step(None)
+        if self.compiled:
+            self.check_fit({"x": x, "y": y, "sample_weight": sample_weight})
+        return super().test_on_batch(x, y, sample_weight, return_dict)
+
+    def check_inputs(self, what, x):
+        """Checks what the model itself maps, as `predict` is given it.
+
+        Args:
+            what: Name of the method.
+            x: Array.
+
+        Returns:
+            `x` as an array.
+
+        Raises:
+            ValueError: If it has another shape or type, is not finite, or out of range.
+        """
+        return rows_of(what, x, self.example_shape)
+
+    def predict(self, x, *args, **kwargs):
+        """`keras.Model.predict`, after a look at what it is given.
+
+        Args:
+            x: What `call` maps: an array or `tf.data.Dataset`.
+            *args: As in `keras.Model.predict`.
+            **kwargs: As in `keras.Model.predict`.
+
+        Raises:
+            ValueError: If it is something else.
+        """
+        return super().predict(examples_in("predict", x, partial(self.check_inputs, "predict")), *args, **kwargs)
+
+    def predict_on_batch(self, x):
+        """`keras.Model.predict_on_batch`, after the look of `predict`."""
+        return super().predict_on_batch(self.check_inputs("predict_on_batch", x))
+
+    def __call__(self, x, *args, **kwargs):
+        """What `call` makes of tensors; numbers that can be looked at are, as by `predict`."""
+        if not is_symbolic(x):
+            self.check_inputs(type(self).__name__, x)
+        return super().__call__(x, *args, **kwargs)
+
     def test_step(self, examples):
         """Refused, if a subclass has none: `fit` lowers no loss that means something on held-out data."""
         raise ValueError(f"{type(self).__name__} has {NO_HELD_OUT_LOSS}")
@@ -350,7 +404,7 @@ class TrainStepModel(keras.Model):
         """What a function of tensors makes of many rows, some at a time, as an array or a dict of them.
 
         Args:
-            what: Name of the method, under which the function is compiled once.
+            what: Name of the method, and what tells its functions apart, under which one is compiled once.
             function: Function of (batch, *shape) that returns (batch, ...).
             rows: Array (n, *shape).
             shape: Expected shape of one row; None for a size that is open.
@@ -358,9 +412,9 @@ class TrainStepModel(keras.Model):
             others: Further arguments of the function, with as many rows.
 
         Raises:
-            ValueError: If the rows have another shape, or `batch_size` is no whole number of 1 or more.
+            ValueError: If the rows are not what `rows_of` takes, or `batch_size` is no whole number of 1 or more.
         """
-        rows = self.checked_rows(what, rows, shape)
+        rows = rows_of(what.split()[0], rows, shape)
         check_positive("batch_size", batch_size)
         compiled = self.compiled_once(what, function)
         parts = [
@@ -368,21 +422,6 @@ class TrainStepModel(keras.Model):
             for start in range(0, len(rows), batch_size)
         ]
         return tf.nest.map_structure(lambda *part: np.concatenate(part).astype("float32"), *parts)
-
-    def checked_rows(self, what, rows, shape):
-        """Rows (n, *shape) as a float32 array.
-
-        Raises:
-            ValueError: If they have another shape; the message calls who takes them `what`.
-        """
-        rows = np.asarray(rows, "float32")
-        if not fits(rows.shape[1:], shape) or not len(rows):
-            raise ValueError(
-                f"`{what}` takes rows of shape (batch, {', '.join(map(str, shape))}), at least one. "
-                f"Received: {rows.shape}."
-                + (" This is one row: add an axis, `x[None]`." if fits(rows.shape, shape) else "")
-            )
-        return rows
 
     def compiled_once(self, name, function):
         """A function of tensors as a graph, the same one at each call with this name."""
@@ -408,13 +447,6 @@ class TrainStepModel(keras.Model):
 
         warmup = self.warmup() if hasattr(self, "warmup") else ()
         saved_model.write(self.signatures(), filepath, track=[self], warmup=warmup)
-
-
-def fits(received, expected):
-    """Whether a shape is the expected one, where None stands for any size."""
-    return len(received) == len(expected) and all(
-        wanted in (size, None) for size, wanted in zip(received, expected, strict=True)
-    )
 
 
 def whole_number(variable):

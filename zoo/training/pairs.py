@@ -1,8 +1,8 @@
 """What `fit` is given where a model learns from two sets of examples, x and y."""
 
 from zoo.training.examples import check_fit
+from zoo.training.inputs import fits
 from zoo.training.latents import check_network, check_scores
-from zoo.training.model import fits
 
 
 def only_pairs(data):

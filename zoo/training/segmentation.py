@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from zoo.checks import VOID, check_positive
 from zoo.encoded import encode, fit_all_to_canvas
-from zoo.training.detections import check_images
+from zoo.training.detections import IMAGES, check_images
 from zoo.training.examples import check_pairs_of
+from zoo.training.inputs import array_of, images_by_size, in_order
 from zoo.training.model import TrainStepModel
 
 # Scores that differ by less may change places where they are computed in another order.
@@ -64,11 +65,11 @@ class SegmentationModel(TrainStepModel):
         """The most likely class of each pixel.
 
         Args:
-            images: (n, height, width, 3) in [0, 255], uint8 or floats.
+            images: (n, height, width, 3) in [0, 255], uint8 or floats; or a list of n images of different sizes.
             batch_size: Images at a time.
 
         Returns:
-            uint8 (n, height, width).
+            uint8 (n, height, width); of images of different sizes a list of n arrays (height, width).
 
         Raises:
             ValueError: If the images have another shape or range.
@@ -83,12 +84,23 @@ class SegmentationModel(TrainStepModel):
         return self._of_images("probabilities", lambda images: tf.nn.softmax(self.logits(images)), images, batch_size)
 
     def _of_images(self, name, function, images, batch_size):
-        images = np.asarray(images)
-        check_images(images)
         check_positive("batch_size", batch_size)
+        groups = images_by_size(name, images, IMAGES)
+        for _, one in groups:
+            check_images(one)
         compiled = self.compiled_once(name, function)
-        parts = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
-        return np.concatenate([compiled(tf.convert_to_tensor(part)).numpy() for part in parts])
+
+        def found(images):
+            parts = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+            return np.concatenate([compiled(tf.convert_to_tensor(part)).numpy() for part in parts])
+
+        return in_order([(places, found(one)) for places, one in groups])
+
+    def check_inputs(self, what, x):
+        """Checks images in [0, 255]."""
+        images = array_of(what, x, IMAGES)
+        check_images(images)
+        return images
 
     def signatures(self):
         """What is served: labels and probabilities of images of one size, and labels of those in files.
@@ -234,9 +246,15 @@ def check_segmentation(given, num_classes, replicas):
         ValueError: If something is missing or does not fit.
     """
 
+    # A batch of a data set may show nothing but background, and what is beside its pictures.
+    are_all = not hasattr(given.get("x"), "element_spec")
+
     def check(images, labels):
         check_images(images)
-        check_labels(images, np.asarray(labels), num_classes)
+        labels = np.asarray(labels)
+        check_labels(images, labels, num_classes)
+        if are_all and len(labels) > 1 and num_classes > 1:
+            _check_more_than_background(labels, num_classes)
 
     refused = {
         "sample_weight": f"Give pixels that do not count the label {VOID}.",
@@ -270,6 +288,16 @@ def check_labels(images, labels, num_classes):
         raise ValueError(
             f"Labels must be from 0 to {num_classes - 1}, or {VOID} for pixels that do not count. Received: "
             f"{', '.join(map(str, wrong[:5]))}. Build the model for more classes, or make those pixels {VOID}."
+        )
+
+
+def _check_more_than_background(labels, num_classes):
+    void = labels == VOID
+    if void.any() and not labels[~void].any():
+        raise ValueError(
+            f"Labels must be from 0 to {num_classes - 1}, and {VOID} for pixels that do not count. Received: 0 and "
+            f"{VOID} alone, of which nothing but class 0 is learnt. In masks of black and white, "
+            "`(labels > 0).astype('uint8')` makes class 1 of white."
         )
 
 

@@ -43,13 +43,27 @@ def check_sequences(given, sizes, replicas):
         return None
     sides = [np.asarray(side) for side in only_pairs(first)]
     is_array = first is x
-    if len(sides[0]) != len(sides[1]):
-        raise ValueError(f"Each source needs its target. Received: {len(sides[0])} of `x` and {len(sides[1])} of `y`.")
-    for name, ids, size in zip(("sources", "targets"), sides, sizes, strict=True):
-        _check_ids(name, ids, size)
+    check_ids(sides, sizes)
     rows = min(len(sides[0]), given.get("batch_size") or 32) if is_array else len(sides[0])
     check_replicas(rows, replicas)
     return sides[0]
+
+
+def check_ids(sides, sizes):
+    """Checks ids of sources and of targets.
+
+    Args:
+        sides: Two arrays (n, length).
+        sizes: Numbers of tokens of the two vocabularies.
+
+    Raises:
+        ValueError: If they are of different numbers, or no ids of these vocabularies.
+    """
+    counts = [len(side) if np.ndim(side) else 0 for side in sides]
+    if counts[0] != counts[1]:
+        raise ValueError(f"Each source needs its target. Received: {counts[0]} of `x` and {counts[1]} of `y`.")
+    for name, ids, size in zip(("sources", "targets"), sides, sizes, strict=True):
+        _check_ids(name, np.asarray(ids), size)
 
 
 def _check_ids(name, ids, size):

@@ -7,10 +7,16 @@ import tensorflow as tf
 
 from zoo import decoding
 from zoo.checks import check_number, check_positive, check_whole
+from zoo.training.inputs import texts_of
 from zoo.training.model import TrainStepModel
 from zoo.training.pairs import only_pairs
-from zoo.training.sequences import check_sequences
+from zoo.training.sequences import check_ids, check_sequences
 from zoo.vocabulary import BOS, EOS, PAD, UNKNOWN
+
+_TEMPERATURE = (
+    "`temperature` must be a finite number of at least 0 for each text: 1 draws from the model, 0 takes what is most "
+    "likely. Received: "
+)
 
 
 class TextModel(TrainStepModel):
@@ -53,11 +59,18 @@ class TextModel(TrainStepModel):
             sources: List of n texts.
             targets: List of as many.
         """
+        ids = self.sources.encode(sources, self.max_length), self.targets.encode(targets, self.max_length)
         if len(sources) != len(targets):
             raise ValueError(
                 f"Each source needs its target. Received: {len(sources)} sources and {len(targets)} targets."
             )
-        return self.sources.encode(sources, self.max_length), self.targets.encode(targets, self.max_length)
+        return ids
+
+    def check_inputs(self, what, x):
+        """Checks ids of sources and targets, in a tuple."""
+        sides = only_pairs(x if isinstance(x, (tuple, list)) else (x,))
+        check_ids(sides, (len(self.sources), len(self.targets)))
+        return tuple(map(np.asarray, sides))
 
     def speak(self, network, sources, max_length):
         """The network's most likely tokens one by one: ids (rows, max_length) and their log p."""
@@ -114,20 +127,23 @@ class TextModel(TrainStepModel):
         Args:
             texts: List of n texts.
             seed: Whole number; each text is given its own by its place.
-            temperature: Above 0; 1 draws from the model, near 0 takes what is most likely.
+            temperature: Above 0; 1 draws from the model, near 0 takes what is most likely, as `num_beams=1` of
+                `translate` does.
             top_k: Draw among so many of the most likely tokens only; None for all.
             batch_size: Texts at a time.
 
         Returns:
             List of n texts.
         """
-        check_whole("seed", seed, low=-(2**62), high=2**62)
         check_number("temperature", temperature, 0, above=True)
+        if top_k is not None:
+            check_positive("top_k", top_k)
+        count = len(texts_of("sample", texts))
+        check_whole("seed", seed, low=-(2**62), high=2**62)
 
         def sample(texts, seeds, temperatures):
             return self._sample(texts, seeds, temperatures, top_k)["translations"]
 
-        count = len(texts)
         rows = (np.arange(seed, seed + count), np.full(count, temperature, "float32"))
         return self._of_texts(f"sample {top_k}", sample, texts, batch_size, *rows)
 
@@ -154,7 +170,8 @@ class TextModel(TrainStepModel):
 
         `translate`, which is `serving_default` too: texts to translations and scores. `translate_ids`: ids as
         `source_vocabulary.encode` makes them, and how many of them count in each row. `sample`: texts, a seed and a
-        temperature for each. `score`: log p of targets given sources.
+        temperature for each, at least 0, which takes the most likely token at each place; a request with another
+        temperature fails. `score`: log p of targets given sources.
         """
 
         def of(**inputs):
@@ -220,7 +237,10 @@ class TextModel(TrainStepModel):
         return {"translations": self.targets.texts_of(found), "log_probabilities": scores}
 
     def _sample_served(self, texts, seed, temperature):
-        return self._sample(texts, seed, temperature, None)
+        is_good = tf.math.is_finite(temperature) & (temperature >= 0)
+        wrong = tf.boolean_mask(temperature, ~is_good)
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_good), [_TEMPERATURE, wrong])]):
+            return self._sample(texts, seed, tf.identity(temperature), None)
 
     def _score_texts(self, sources, targets):
         sources, _ = self.sources.ids_of(sources, self.max_length)
@@ -240,9 +260,7 @@ class TextModel(TrainStepModel):
 
     def _of_texts(self, what, function, texts, batch_size, *others):
         """What a function of texts makes of a list, those of similar length together, in the order of the list."""
-        if isinstance(texts, (str, bytes)) or not len(texts):
-            raise ValueError(f"`{what.split()[0]}` takes a list of texts, at least one. Received: {texts!r}.")
-        texts = np.array(list(texts), dtype=object)
+        texts = texts_of(what.split()[0], texts)
         order = np.argsort([len(text) for text in texts], kind="stable")
         found = self._in_parts(what, function, batch_size, *(one[order] for one in (texts, *others)))
         translations = np.empty(len(texts), dtype=object)
@@ -252,6 +270,8 @@ class TextModel(TrainStepModel):
     def _in_parts(self, what, function, batch_size, *arrays):
         """Arrays that a function of rows makes, some rows at a time."""
         check_positive("batch_size", batch_size)
+        if not len(arrays[0]):
+            raise ValueError(f"`{what}` takes lists of texts, at least one in each. Received: none.")
         compiled = self.compiled_once(what, function)
         parts = [
             compiled(*(tf.convert_to_tensor(one[start : start + batch_size]) for one in arrays))
