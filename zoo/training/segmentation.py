@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from zoo.checks import VOID, check_positive
 from zoo.encoded import encode, fit_all_to_canvas
+from zoo.rows import never_empty
 from zoo.training.detections import check_images
 from zoo.training.examples import check_pairs_of
 from zoo.training.model import TrainStepModel
@@ -110,7 +111,7 @@ class SegmentationModel(TrainStepModel):
             "segment": segment,
             "probabilities": (partial(_probabilities, logits), images),
             "from_floats": (partial(_probabilities, logits), floats),
-            "from_bytes": (partial(_from_bytes, logits, self.image_size), files),
+            "from_bytes": (partial(_from_bytes, never_empty(logits), self.image_size), files),
         }
 
     def warmup(self):
