@@ -41,7 +41,7 @@ class Config(coding.Config):
     """Weight of the KL term, beta."""
     warm_up_steps: int = 0
     """Steps in which that weight rises from 0."""
-    importance_samples: int = 5000
+    importance_samples: int = runs.option(5000, free=True)
     """Samples of each test example for the log-likelihood at the end; 0 for none."""
 
     def likelihood_for(self, example_shape):

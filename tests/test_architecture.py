@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# What each room may import of the others; `checks`, `encoded`, `files`, `random`, `rows` and `tfrecord` are below all.
+# What each room may import of the others; `checks`, `confusion`, `encoded`, `files`, `random`, `rows` and `tfrecord`
+# are below all.
 ALLOWED = {
     "checks": set(),
     "files": set(),
     "random": set(),
     "rows": set(),
+    "confusion": set(),
     "encoded": set(),
     "tfrecord": set(),
     "vocabulary": {"checks"},
@@ -25,7 +27,7 @@ ALLOWED = {
     "losses": {"checks", "ot"},
     "distributions": {"checks"},
     "detection": set(),
-    "training": {"checks", "decoding", "detection", "encoded", "random", "rows", "serving", "vocabulary"},
+    "training": {"checks", "confusion", "decoding", "detection", "encoded", "random", "rows", "serving", "vocabulary"},
     "networks": {"checks", "random"},
     "schedules": {"checks"},
     "models": {
@@ -42,7 +44,7 @@ ALLOWED = {
         "vocabulary",
     },
     "data": {"checks", "files", "random", "tfrecord", "vocabulary"},
-    "metrics": {"checks", "files"},
+    "metrics": {"checks", "confusion", "files"},
     "serving": {"checks", "files", "rows", "tfrecord"},
     "cli": {"files", "pictures", "pictures_of_detections", "pictures_of_segmentation", "serving"},
     "pictures": {"files"},

@@ -36,7 +36,7 @@ from zoo.training.muon import Muon
 from zoo.training.pairs import check_pairs, check_translators, only_pairs
 from zoo.training.pool import ImagePool
 from zoo.training.segmentation import SegmentationModel, confusion_of
-from zoo.training.texts import TextModel, shifted
+from zoo.training.texts import TextModel, is_most_likely, shifted
 from zoo.training.updates import minimize, update_average, update_each
 from zoo.training.workers import (
     distribute,
@@ -74,6 +74,7 @@ __all__ = [
     "draw_keys",
     "first_draw_keys",
     "is_chief",
+    "is_most_likely",
     "latents_of",
     "lost_workers_named",
     "minimize",

@@ -24,13 +24,15 @@ class TrainStepModel(keras.Model):
     argument as an attribute of the same name, says in `optimizer_networks` which optimizer moves which network, or
     tuple of networks, and defines `example_shape`, `default_optimizer`, `train_step`, `signatures` and `call`. Where
     its terms depend on its arguments, it passes them to this constructor; `smallest_batch` is the fewest examples that
-    it can learn from, `counted` what its `figures` add to the terms, and `remedy` what to try where training has
+    it can learn from, `counted` what its `figures` add to the terms, `higher_is_better` which of both rise as the model
+    learns, and `remedy` what to try where training has
     broken. One with a loss that means something on
     held-out examples has a `test_step`, which ends in `observe`.
     """
 
     terms = ()
     counted = ()
+    higher_is_better = ()
     optimizer_networks = {}
     smallest_batch = 1
     remedy = "Look for NaN or unscaled values in the data, or lower the learning rate."
@@ -61,6 +63,12 @@ class TrainStepModel(keras.Model):
     def has_held_out_loss(self):
         """Whether `evaluate` and `validation_data` mean something: a subclass with a `test_step` says so."""
         return type(self).test_step is not TrainStepModel.test_step
+
+    @property
+    def better(self):
+        """Which way each name in the logs is better, {name: "min" or "max"}."""
+        names = (*self.terms, *self.counted)
+        return {name: "max" if name in self.higher_is_better else "min" for name in names}
 
     @property
     def steps_taken(self):
