@@ -77,7 +77,7 @@ class Config(runs.DetectionConfig):
     """Proposals of an image to learn from (paper: 512)."""
     num_training_proposals: int = 500
     """Proposals of an image to sample from (paper: 2000)."""
-    num_proposals: int = 300
+    num_proposals: int = runs.option(300, free=True)
     """Proposals of an image to detect in (paper: 1000)."""
     pooling: Literal["align", "pool"] = "align"
     """RoIAlign, or RoIPool, which the paper compares it with."""
@@ -95,9 +95,9 @@ class Config(runs.DetectionConfig):
     clip: float | None = 10.0
     """Largest norm of the gradient of all weights together; None for any."""
     _DETECTING: ClassVar = runs.Heading("detecting")
-    score_threshold: float = 0.05
+    score_threshold: float = runs.option(0.05, free=True)
     """Lowest score of a detection (paper: 0.05)."""
-    max_detections: int = 100
+    max_detections: int = runs.option(100, free=True)
     """Most detections in an image (paper: 100)."""
 
     def check(self):

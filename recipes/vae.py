@@ -43,7 +43,7 @@ class Config(coding.Config):
     warm_up_steps: int = 0
     """Steps in which that weight rises from 0."""
     _EVALUATION: ClassVar = runs.Heading("evaluation and checkpoints")
-    importance_samples: int = 5000
+    importance_samples: int = runs.option(5000, free=True)
     """Samples of each test example for the log-likelihood at the end; 0 for none."""
 
     def likelihood_for(self, example_shape):

@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# What each room may import of the others; `archive`, `checks`, `encoded`, `files`, `masks`, `random`, `saving` and
-# `tfrecord` are below all.
+# What each room may import of the others; `archive`, `checks`, `confusion`, `encoded`, `files`, `masks`, `random`,
+# `rows`, `saving` and `tfrecord` are below all.
 ALLOWED = {
     "archive": set(),
     "checks": set(),
     "files": set(),
     "masks": set(),
     "random": set(),
+    "rows": set(),
+    "confusion": set(),
     "encoded": set(),
     "saving": set(),
     "tfrecord": set(),
@@ -28,7 +30,7 @@ ALLOWED = {
     "losses": {"checks", "ot"},
     "distributions": {"checks"},
     "detection": set(),
-    "training": {"checks", "decoding", "detection", "encoded", "random", "serving", "vocabulary"},
+    "training": {"checks", "confusion", "decoding", "detection", "encoded", "random", "rows", "serving", "vocabulary"},
     "unpickling": {"archive"},
     "networks": {"archive", "checks", "random", "unpickling"},
     "schedules": {"checks"},
@@ -47,8 +49,8 @@ ALLOWED = {
         "vocabulary",
     },
     "data": {"archive", "checks", "files", "masks", "random", "tfrecord", "vocabulary"},
-    "metrics": {"archive", "checks", "files", "masks"},
-    "serving": {"checks", "files", "tfrecord"},
+    "metrics": {"archive", "checks", "confusion", "files", "masks"},
+    "serving": {"checks", "files", "rows", "tfrecord"},
     "cli": {"files", "pictures", "pictures_of_detections", "pictures_of_segmentation", "serving"},
     "pictures": {"files"},
     "pictures_of_detections": set(),

@@ -175,13 +175,45 @@ def test_keep_best_goes_on_counting_after_a_resume_and_does_not_count_steps_twic
     model = Model(np.zeros(1))
     for step, value in ((1, 3), (2, 5), (2, 5), (3, 5), (3, 5), (4, 4)):
         model.steps_taken = step
-        attached(KeepBest(tmp_path, "modes_found", patience=2), model).on_epoch_end(0, {"modes_found": value})
+        attached(KeepBest(tmp_path, "modes_found", mode="max", patience=2), model).on_epoch_end(
+            0, {"modes_found": value}
+        )
         assert model.stop_requested is (step == 4)
     state = json.loads((tmp_path / "best.json").read_text())
     assert state == {"metric": "modes_found", "value": 5, "step": 2, "evaluated": 4, "evaluations_since": 2}
     attached(KeepBest(tmp_path, "modes_found"), model).on_epoch_end(0, {"loss": 1.0})
     with pytest.raises(ValueError, match="keeps the best model by 'modes_found'. Received: 'wasserstein_2'"):
         KeepBest(tmp_path, "wasserstein_2")
+
+
+@pytest.mark.parametrize("mode", ["auto", "max", "min"])
+@pytest.mark.parametrize("metric", ["mask_ap", "mean_iou", "cross_entropy", "val_token_accuracy", "val_loss"])
+def test_keep_best_keeps_what_is_best(tmp_path, metric, mode):
+    """The last of rising values where higher is better, else the first: as the model, the metrics or `mode` say."""
+    model, metrics = Model(np.zeros(1)), lambda model: {}
+    metrics.better = {"mask_ap": "max"}
+    model.better = {"mean_iou": "max", "cross_entropy": "min", "token_accuracy": "max"}
+    attached(Evaluate(metrics), model)
+    keep = attached(KeepBest(tmp_path, metric, mode=mode, patience=2), model)
+    keep.on_train_begin()
+    for step, value in enumerate((0.2, 0.5, 0.8, 0.9), 1):
+        model.steps_taken = step
+        keep.on_epoch_end(0, {metric: value})
+    rises = metric in ("mask_ap", "mean_iou", "val_token_accuracy") if mode == "auto" else mode == "max"
+    state = json.loads((tmp_path / "best.json").read_text())
+    assert (state["value"], state["step"]) == ((0.9, 4) if rises else (0.2, 1))
+    assert model.stop_requested is not rises
+
+
+def test_keep_best_asks_which_way_is_better_before_training(tmp_path):
+    model = Model(np.zeros(1))
+    model.better = {"cross_entropy": "min"}
+    message = "whether a higher or a lower `my_score` is better. Known are: cross_entropy. Give `mode=.max.` or `mode="
+    with pytest.raises(ValueError, match=message):
+        attached(KeepBest(tmp_path, "my_score"), model).on_train_begin()
+    attached(KeepBest(tmp_path, "my_score", mode="max"), model).on_train_begin()
+    with pytest.raises(ValueError, match="`mode` must be one of 'auto', 'min', 'max'. Received: 'most'"):
+        KeepBest(tmp_path, "my_score", mode="most")
 
 
 def test_progress_tells_pace_and_time_left(capsys, monkeypatch):

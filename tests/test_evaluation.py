@@ -1,17 +1,19 @@
 """Which metrics fit which data, on generators whose quality is known."""
 
+import functools
 import types
 
 import numpy as np
 import pytest
 
-from zoo import data
+from zoo import data, evaluation, runs
 from zoo.callbacks import Evaluate
 from zoo.evaluation import (
     CodeEvaluator,
     DetectionEvaluator,
     Evaluator,
     SegmentationEvaluator,
+    TextEvaluator,
     TranslationEvaluator,
 )
 from zoo.metrics import MetricWarning, neighbour_accuracy
@@ -376,3 +378,103 @@ def test_labels_that_cannot_be_judged_are_refused():
         SegmentationEvaluator(Halves())(Segmenter(sky=3))
     with pytest.raises(ValueError, match="`batch_size` must be a whole number of at least 1. Received: 0"):
         SegmentationEvaluator(Halves(), batch_size=0)
+
+
+class Speaker:
+    """Says what it is told, and is as sure as it is told."""
+
+    def __init__(self, texts, nats, num_right):
+        self.texts, self.nats, self.num_right = texts, nats, num_right
+
+    def translate(self, sources, **options):
+        return self.texts[: len(sources)]
+
+    def likelihood(self, sources, targets):
+        counts = np.full(len(targets), 4)
+        right = np.full(len(targets), self.num_right)
+        return {"log_probabilities": -self.nats * counts, "num_tokens": counts, "num_right": right}
+
+
+def judged_points():
+    evaluate = evaluator("grid")
+    collapsed = np.concatenate([evaluate.train.modes[:1], np.full((1, 2), 9.0)])
+    return evaluate(Copies(evaluate.train.examples(2500))), evaluate(Copies(collapsed))
+
+
+def judged_images():
+    evaluate = evaluator("digits")
+    images = evaluate.train.examples()
+    return evaluate(Copies(images)), evaluate(Copies(np.random.default_rng(0).uniform(-1, 1, images.shape)))
+
+
+def judged_codes():
+    evaluate = CodeEvaluator(data.load("digits"), data.load("digits", split="test"))
+    good, bad = (evaluate.of_pca(size) for size in (20, 1))
+    return good, bad
+
+
+def judged_translations():
+    pairs = []
+    for split in ("train", "test"):
+        images, labels = data.load("digits", split=split).labelled()
+        sides = [data.Source(name, sign * images, labels=labels) for name, sign in (("x", 1), ("y", -1))]
+        pairs.append(data.Pair(*sides))
+    evaluate = TranslationEvaluator(*pairs)
+    return [evaluate(types.SimpleNamespace(translate=lambda images, _, by=by: by * images)) for by in (-1, 0.1)]
+
+
+def judged_texts():
+    texts = ["a man sleeps in the sun", "two dogs run over a hill"]
+    evaluate = TextEvaluator(types.SimpleNamespace(sources=texts, targets=texts))
+    return evaluate(Speaker(texts, 0.1, 4)), evaluate(Speaker(["a"] * 2, 2.0, 1))
+
+
+def judged_errors(task, name, of_size):
+    """Of a task that judges by itself: of a model with small errors, and of one with large ones."""
+    task = task.__new__(task)
+    task.codes = types.SimpleNamespace(test_examples=np.zeros((3, 4)))
+    task.data = types.SimpleNamespace(shape=(4,))
+    models = [types.SimpleNamespace(**{name: lambda _, size=size: of_size(size)}) for size in (1.0, 2.0)]
+    return [task.evaluate(model) for model in models]
+
+
+def bounds(size):
+    return {"elbo": -size * np.ones(3), "reconstruction": -size * np.ones(3), "kl_divergence": size * np.ones(3)}
+
+
+# What each says of something good and of something bad. A new evaluator, or a task that judges by itself, adds a row.
+JUDGED = {
+    Evaluator: (judged_points, judged_images),
+    CodeEvaluator: (judged_codes,),
+    TranslationEvaluator: (judged_translations,),
+    TextEvaluator: (judged_texts,),
+    DetectionEvaluator: (lambda: [DetectionEvaluator(Rectangles())(each) for each in (Finder(), Finder(shift=60.0))],),
+    SegmentationEvaluator: (lambda: [SegmentationEvaluator(Halves())(Segmenter(sky)) for sky in (0, 2)],),
+    runs.Representation: (lambda: judged_errors(runs.Representation, "errors", np.ones(3).__mul__),),
+    runs.LatentVariables: (lambda: judged_errors(runs.LatentVariables, "elbo", bounds),),
+}
+
+
+@pytest.mark.parametrize("judge", JUDGED)
+def test_a_metric_says_which_way_it_is_better(judge):
+    """Expected is what happens to it where something good is replaced by something bad; counts and texts are none."""
+    told = set()
+    for judged in JUDGED[judge]:
+        good, bad = judged()
+        names = {name for name, value in good.items() if isinstance(value, (int, float)) and name[:4] != "num_"}
+        assert names <= {*judge.better}
+        for name in names:
+            assert judge.better[name] == ("max" if good[name] > bad[name] else "min"), name
+            assert good[name] != bad[name], name
+        told |= names
+    assert told == {*judge.better}
+
+
+def test_all_that_judge_say_which_way_is_better():
+    judges = {value for value in vars(evaluation).values() if getattr(value, "__module__", "") == evaluation.__name__}
+    judges = {judge for judge in judges if isinstance(judge, type)}
+    tasks = {getattr(runs, name) for name in runs.__all__ if hasattr(getattr(runs, name), "evaluate")}
+    own = {task for task in tasks if not isinstance(vars(task).get("evaluate"), functools.cached_property)}
+    assert judges | own == {*JUDGED}
+    for task in tasks - own:
+        assert task.better in [judge.better for judge in judges]

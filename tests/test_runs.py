@@ -25,6 +25,7 @@ import zoo
 from recipes import adversarial, autoencoder, cycle_gan, fcn, gan, mask_rcnn, seq2seq, vae, wgan_gp
 from zoo import runs
 from zoo.checks import check_replicas
+from zoo.runs import folder as run_folder
 from zoo.runs.devices import check_cluster
 
 ROOT = Path(__file__).parents[1]
@@ -434,3 +435,45 @@ def test_help_shows_every_option_with_its_default(capsys):
         known = {cycle_gan: "emoji", fcn: "scenes", mask_rcnn: "scenes", seq2seq: "number_words/en-fr"}
         data = known.get(recipe, "digits")
         assert f"default: {data}" in text
+
+
+# Options that say how a run is judged, kept, shown, ended, served, or spread over devices and steps.
+FREE = {
+    runs.RunConfig: {
+        *("best_by", "checkpoint_minutes", "epochs", "evaluate_every", "exports", "gradient_accumulation_steps"),
+        *("jit_compile", "keep_checkpoints", "max_minutes", "out", "patience", "replicas", "steps_per_execution"),
+        *("strategy", "verbose"),
+    },
+    runs.GenerationConfig: {"cache"},
+    runs.TranslationConfig: {"cache"},
+    runs.DetectionConfig: {"judged_images", "judged_split"},
+    runs.SegmentationConfig: {"judged_images", "judged_split"},
+    vae.Config: {"importance_samples"},
+    seq2seq.Config: {"num_beams", "length_penalty"},
+    mask_rcnn.Config: {"score_threshold", "max_detections", "num_proposals"},
+}
+
+
+def other(value):
+    """Another value of an option, whatever it is."""
+    if isinstance(value, bool):
+        return not value
+    return {int: 97, float: 0.97, tuple: ("a", "b")}.get(type(value), "another")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_options_that_shape_nothing_may_change_between_commands_of_a_run(recipe, tmp_path):
+    """Each option of each recipe by itself: accepted, or refused by its name; a folder may lack newer ones."""
+    config = recipe.Config(out=tmp_path)
+    free = set().union(*(names for kind, names in FREE.items() if isinstance(config, kind)))
+    name = recipe.__name__.split(".")[1]
+    described = run_folder.described(name, config)
+    for field in dataclasses.fields(config):
+        (tmp_path / "config.json").write_text(json.dumps({**described, field.name: other(getattr(config, field.name))}))
+        if field.name in free:
+            assert run_folder.open_folder(name, config) == tmp_path
+            continue
+        with pytest.raises(ValueError, match=f"Different: {field.name}: .* there, .* now. Give another `--out`"):
+            run_folder.open_folder(name, config)
+    (tmp_path / "config.json").write_text(json.dumps({"recipe": name, "data": described["data"]}))
+    assert run_folder.open_folder(name, config) == tmp_path

@@ -1,4 +1,8 @@
-"""How a model of a data set is judged: the metrics that fit the data, always at the same sample sizes."""
+"""How a model of a data set is judged: the metrics that fit the data, always at the same sample sizes.
+
+Each evaluator says in `better`, {name: "min" or "max"}, which way its metrics are better; what is not there is a count,
+a text or a list.
+"""
 
 import os
 import re
@@ -34,6 +38,14 @@ class Evaluator:
         test: `zoo.data.Source` of held-out examples.
         cache_dir: Where the classifier is kept; None for $ZOO_CACHE_DIR, or else ~/.cache/zoo.
     """
+
+    better = {
+        "modes_found": "max",
+        "high_quality": "max",
+        "kl_to_uniform": "min",
+        "wasserstein_2": "min",
+        "frechet_distance": "min",
+    }
 
     def __init__(self, train, test, cache_dir=None):
         self.train, self.test = train, test
@@ -110,6 +122,8 @@ class CodeEvaluator:
         prepare: Function from examples to what the encoder takes, such as a binarisation; None for the examples.
     """
 
+    better = {"neighbour_accuracy": "max", "squared_error": "min"}
+
     def __init__(self, train, test, prepare=None):
         prepare = prepare or (lambda examples: examples)
         count, test_count = (min(source.size, CODED_EXAMPLES) for source in (train, test))
@@ -162,6 +176,11 @@ class TranslationEvaluator:
             large ones fewer, 61 of 256 x 256 pixels.
         cache_dir: Where the classifiers are kept; None for $ZOO_CACHE_DIR, or else ~/.cache/zoo.
     """
+
+    better = {
+        **dict.fromkeys(("cycle_error", "cycle_error_x", "cycle_error_y"), "min"),
+        **{f"accuracy_{direction}": "max" for direction in DIRECTIONS},
+    }
 
     def __init__(self, train, test, cache_dir=None):
         self.sides, self.cache_dir = (train.x, train.y), cache_dir
@@ -217,6 +236,11 @@ class TextEvaluator:
         test: `zoo.data.TextPairs`, of which the first 2,000 are translated.
     """
 
+    better = {
+        **dict.fromkeys(("bleu", "chrf", "exact_match", "test_token_accuracy"), "max"),
+        **dict.fromkeys(("perplexity", "test_cross_entropy"), "min"),
+    }
+
     def __init__(self, test):
         self.sources, self.targets = test.sources[:TRANSLATED_TEXTS], test.targets[:TRANSLATED_TEXTS]
 
@@ -263,6 +287,8 @@ class DetectionEvaluator:
         DetectionEvaluator(data.load_detection("scenes", split="test"))(model)["mask_ap"]
         DetectionEvaluator(coco, category_ids=range(1, 91))  # for weights of torchvision, whose classes are all ids
     """
+
+    better = {f"{kind}_{name}": "max" for kind in ("box", "mask") for name in ("ap", "ap50", "ap75")}
 
     def __init__(self, test, max_images=DETECTED_IMAGES, batch_size=8, *, category_ids=None):
         self.test, self.batch_size = test, batch_size
@@ -369,6 +395,8 @@ class SegmentationEvaluator:
     Example:
         SegmentationEvaluator(data.load_segmentation("scenes", split="test"))(model)["mean_iou"]
     """
+
+    better = dict.fromkeys(("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou"), "max")
 
     def __init__(self, test, max_images=None, batch_size=8):
         self.test, self.batch_size = test, batch_size

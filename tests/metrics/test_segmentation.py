@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn import metrics as sklearn
 
 from zoo.metrics import class_iou, confusion_matrix, segmentation_scores
+from zoo.training.segmentation import ConfusionMatrix
 
 NAMES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
@@ -91,3 +93,21 @@ def test_refuses_what_is_no_matrix_of_counts(matrix):
     for judge in (class_iou, segmentation_scores):
         with pytest.raises(ValueError, match="must be counts of pixels, whole numbers \\(num_classes, num_classes\\)"):
             judge(matrix)
+
+
+@pytest.mark.parametrize("present", [(0, 1, 2, 3), (1, 3), (2,), ()])
+def test_figures_of_training_are_those_of_the_metrics(present):
+    """Classes that are only found, only true or nowhere; without a labelled pixel, None is 0 in logs."""
+    rng = np.random.default_rng(len(present))
+    truth = rng.choice([*present, 255], (3, 20, 20))
+    found = rng.choice([0, *present], truth.shape)
+    matrix = confusion_matrix(truth, found, 5)
+    expected = segmentation_scores(matrix)
+    compiled = tf.function(ConfusionMatrix.figures)(tf.constant(matrix.ravel(), tf.float64))
+    assert {name: float(value) for name, value in compiled.items()} == pytest.approx(
+        {name: value or 0.0 for name, value in expected.items()}, rel=1e-12
+    )
+    if present:
+        pair = truth[truth != 255], found[truth != 255]
+        labels = np.union1d(*pair)
+        assert expected["mean_iou"] == pytest.approx(sklearn.jaccard_score(*pair, labels=labels, average="macro"))

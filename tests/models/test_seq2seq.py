@@ -8,6 +8,7 @@ import tensorflow as tf
 from tests.conformance.rows import ids_of
 from zoo import RecurrentSeq2Seq, Seq2Seq, Transformer, Vocabulary
 from zoo.serving import run_native
+from zoo.training import is_most_likely
 
 SIZE, END = 14, 2
 TEXTS = ["w1 w2 w3", "", "w4", "w5 something w6 w7 w8 w9", "w0 w1", "w9 w8 w7 w6"]
@@ -91,6 +92,30 @@ def test_evaluate_gives_the_weighted_terms_over_tokens_and_rows():
     assert tuple(expected) == model.terms and len(set(counts.sum(1))) > 1
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, rel=1e-4), name
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_right_is_what_numpy_calls_the_most_likely_also_among_equals(kind, jit_compile, compiled):
+    """Scores of few values, so that most places have several that are the highest: `argmax` takes the first."""
+    rng = np.random.default_rng(0)
+    logits, labels = rng.integers(0, 3, (5, 7, 6)).astype("float32"), rng.integers(0, 6, (5, 7)).astype("int32")
+    ties = (logits == logits.max(-1, keepdims=True)).sum(-1) > 1
+    assert ties.mean() > 0.5
+    right = tf.function(is_most_likely, jit_compile=jit_compile)(labels, tf.cast(logits, kind), compiled)
+    np.testing.assert_array_equal(right, logits.argmax(-1) == labels)
+
+
+def test_training_and_test_count_the_same_tokens_as_right():
+    """A network that finds all tokens equally likely says token 0, and is right nowhere, by both figures."""
+    model = small()
+    model.compile()
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+    x, y = pairs(4)
+    assert model.evaluate(x, y, verbose=0, return_dict=True)["token_accuracy"] == 0
+    texts = [model.targets.decode(y[row : row + 1])[0] for row in range(4)]
+    assert model.likelihood(texts, texts)["num_right"].sum() == 0
 
 
 def test_an_epoch_logs_the_mean_over_its_tokens_with_smoothing(two_replicas):

@@ -9,7 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from zoo.checks import check_folder, check_number, check_positive
+from zoo.callbacks.logs import BETTER
+from zoo.checks import check_choice, check_folder, check_number, check_positive
 from zoo.files import replacing, write_text
 
 
@@ -70,25 +71,27 @@ class KeepBest(keras.callbacks.Callback):
 
     Args:
         folder: Where `best.weights.h5` and `best.json` are kept; the second says what it is worth.
-        metric: Name in the logs; lower is better, unless it is one of `HIGHER_IS_BETTER`. NaN is never the best.
+        metric: Name in the logs. NaN is never the best.
+        mode: "min" where lower is better, "max" where higher is; "auto" for what the model says of its terms, the
+            function of an `Evaluate` before this callback of its metrics, and "min" for what is called a loss.
         patience: Evaluations in a row that bring nothing better, after which training stops; None to go on.
 
     Raises:
         NotADirectoryError: If the folder is a file.
-        ValueError: If the folder keeps the best by another metric, its best.json is damaged, or `patience` is no whole
-            number of 1 or more.
+        ValueError: If the folder keeps the best by another metric, its best.json is damaged, `patience` is no whole
+            number of 1 or more, or as `fit` begins, if nobody says which way the metric is better.
+
+    Example:
+        model.fit(batches, callbacks=[Evaluate(DetectionEvaluator(test)), KeepBest("run", "mask_ap")])
+        model.fit(batches, callbacks=[Evaluate(lambda model: {"mine": ...}), KeepBest("run", "mine", mode="max")])
     """
 
-    HIGHER_IS_BETTER = (
-        *("modes_found", "high_quality", "accuracy_x_to_y", "accuracy_y_to_x"),
-        *("bleu", "chrf", "exact_match", "token_accuracy", "test_token_accuracy"),
-    )
-
-    def __init__(self, folder, metric, *, patience=None):
+    def __init__(self, folder, metric, *, mode="auto", patience=None):
         super().__init__()
+        check_choice("mode", mode, ("auto", "min", "max"))
         if patience is not None:
             check_positive("patience", patience)
-        self.folder, self.metric, self.patience = Path(folder), metric, patience
+        self.folder, self.metric, self.mode, self.patience = Path(folder), metric, mode, patience
         check_folder("folder", self.folder)
         self.logged = ()
         self.state = {"metric": metric, "value": None, "step": 0, "evaluated": 0, "evaluations_since": 0}
@@ -101,6 +104,27 @@ class KeepBest(keras.callbacks.Callback):
                     "or move best.json and best.weights.h5 away."
                 )
 
+    def on_train_begin(self, logs=None):
+        """Finds out which way is better, before hours of training."""
+        self.direction()
+
+    def direction(self):
+        """ "min" or "max".
+
+        Raises:
+            ValueError: If nobody says which.
+        """
+        name = self.metric.removeprefix("val_")
+        known = {**getattr(self.model, "better", {}), **self.model.__dict__.get(BETTER, {})}
+        if self.mode != "auto":
+            return self.mode
+        if name not in known and not name.endswith("loss"):
+            raise ValueError(
+                f"KeepBest cannot tell whether a higher or a lower `{self.metric}` is better. "
+                f'Known are: {", ".join(known) or "none"}. Give `mode="max"` or `mode="min"`.'
+            )
+        return known.get(name, "min")
+
     def on_epoch_end(self, epoch, logs=None):
         """Compares, where this epoch was evaluated and brings steps that were not counted before."""
         self.logged = list(logs)
@@ -108,7 +132,7 @@ class KeepBest(keras.callbacks.Callback):
             return
         self.state["evaluated"] = self.model.steps_taken
         value, best = float(logs[self.metric]), self.state["value"]
-        sign = -1 if self.metric in self.HIGHER_IS_BETTER else 1
+        sign = {"min": 1, "max": -1}[self.direction()]
         if np.isfinite(value) and (best is None or sign * value < sign * best):
             save_weights(self.model, self.folder / "best.weights.h5")
             self.state.update(value=value, step=self.model.steps_taken, evaluations_since=0)

@@ -10,6 +10,9 @@ import numpy as np
 from zoo.checks import check_positive
 from zoo.files import write_text
 
+# Where a model keeps which way the metrics of its `Evaluate` callbacks are better.
+BETTER = "_better_of_metrics"
+
 
 class Evaluate(keras.callbacks.Callback):
     """Adds metrics to the logs at the end of an epoch, so that callbacks after it (TensorBoard) write them.
@@ -17,7 +20,8 @@ class Evaluate(keras.callbacks.Callback):
     Texts and counts (`num_...`) are left out.
 
     Args:
-        metrics: Function of the model that returns {name: number}.
+        metrics: Function of the model that returns {name: number}. Its attribute `better`, {name: "min" or "max"}, if
+            it has one, tells `KeepBest` which way they are.
         every: Evaluate each `every`-th epoch.
 
     Raises:
@@ -33,6 +37,12 @@ class Evaluate(keras.callbacks.Callback):
         self.compute, self.every = metrics, every
         if not callable(metrics):
             self._refuse(metrics)
+
+    def set_model(self, model):
+        """Leaves with the model which way the metrics are better."""
+        super().set_model(model)
+        # Not as an attribute, which Keras would track.
+        model.__dict__.setdefault(BETTER, {}).update(getattr(self.compute, "better", {}))
 
     def on_epoch_end(self, epoch, logs=None):
         """Computes the metrics and puts them into `logs`."""

@@ -1,19 +1,9 @@
-"""Losses of sequences: optimal transport between what is said and what was meant, and what is right."""
+"""Losses of sequences: optimal transport between what is said and what was meant."""
 
 import tensorflow as tf
 from keras import ops
 
 from zoo import ot
-
-
-def is_most_likely(labels, logits):
-    """Whether no token is more likely than the label, bool (batch, n); faster than to look for the most likely one.
-
-    Args:
-        labels: int (batch, n).
-        logits: (batch, n, K).
-    """
-    return tf.gather(logits, labels, axis=-1, batch_dims=2) >= tf.reduce_max(logits, -1)
 
 
 def soft_embeddings(logits, embeddings, temperature=1.0):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from zoo.checks import VOID, check_whole
+from zoo.confusion import class_overlaps, confusion_scores
 
 
 def confusion_matrix(labels, predicted, num_classes):
@@ -64,17 +65,8 @@ def segmentation_scores(matrix):
         >>> segmentation_scores([[1, 1], [0, 2]])  # IoUs of 1/2 and 2/3
         {'pixel_accuracy': 0.75, 'mean_accuracy': 0.75, 'mean_iou': 0.583..., 'frequency_weighted_iou': 0.583...}
     """
-    right, true, _ = _sums(matrix)
-    total = true.sum()
-    if not total:
-        return dict.fromkeys(("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou"))
-    there, overlaps = true > 0, np.array(class_iou(matrix), "float64")  # None becomes NaN
-    return {
-        "pixel_accuracy": float(right.sum() / total),
-        "mean_accuracy": float((right[there] / true[there]).mean()),
-        "mean_iou": float(np.nanmean(overlaps)),
-        "frequency_weighted_iou": float((true[there] * overlaps[there]).sum() / total),
-    }
+    counts = _checked_counts(matrix)
+    return {name: float(score) if counts.any() else None for name, score in confusion_scores(counts).items()}
 
 
 def class_iou(matrix):
@@ -94,8 +86,8 @@ def class_iou(matrix):
         >>> class_iou([[1, 1, 0], [0, 2, 0], [0, 0, 0]])
         [0.5, 0.666..., None]
     """
-    right, true, found = _sums(matrix)
-    return [float(one / union) if union else None for one, union in zip(right, true + found - right, strict=True)]
+    overlaps, union = class_overlaps(_checked_counts(matrix))
+    return [float(overlap) if pixels else None for overlap, pixels in zip(overlaps, union, strict=True)]
 
 
 def _checked(name, values, num_classes, advice):
@@ -111,8 +103,8 @@ def _checked(name, values, num_classes, advice):
     return values.astype("int64")
 
 
-def _sums(matrix):
-    """Pixels of each class that are right, that are true, and that are predicted."""
+def _checked_counts(matrix):
+    """The counts as float64, which holds whole numbers up to 9e15."""
     matrix = np.asarray(matrix)
     is_square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
     if not is_square or matrix.dtype.kind not in "iu" or (matrix < 0).any():
@@ -120,4 +112,4 @@ def _sums(matrix):
             "A confusion matrix must be counts of pixels, whole numbers (num_classes, num_classes). Received: "
             f"{matrix.dtype} of shape {matrix.shape}. `confusion_matrix` makes one."
         )
-    return np.diagonal(matrix), matrix.sum(1), matrix.sum(0)
+    return matrix.astype("float64")

@@ -6,10 +6,10 @@ import tensorflow as tf
 from zoo import ot
 from zoo.checks import check_choice, check_kind, check_number, check_positive, check_whole
 from zoo.losses.categorical import cross_entropy
-from zoo.losses.sequence import is_most_likely, sequence_transport, soft_embeddings
+from zoo.losses.sequence import sequence_transport, soft_embeddings
 from zoo.networks.sequences import SequenceNetwork
 from zoo.schedules import WarmUpThenInverseRoot
-from zoo.training import TextModel, averaged, minimize, shifted, update_average
+from zoo.training import TextModel, averaged, is_most_likely, minimize, shifted, update_average
 from zoo.vocabulary import BOS, EOS, PAD, Vocabulary
 
 TRANSPORTS = {"ipot": 0.5, "sinkhorn": 0.1}
@@ -158,7 +158,7 @@ class Seq2Seq(TextModel):
         nats = cross_entropy(targets, logits, self.label_smoothing if training else 0.0)
         nats = tf.reduce_sum(tf.where(counts, nats, 0.0), 1)
         terms = {"cross_entropy": nats * scale}
-        right = counts & is_most_likely(targets, logits)
+        right = counts & is_most_likely(targets, logits, compiled=self.compiled and bool(self.jit_compile))
         if self.transports:
             heard = said_after(generated) if self.generation == "free_running" else logits
             terms |= self.transport_terms(sources, targets, heard, generated)

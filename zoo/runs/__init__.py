@@ -7,7 +7,7 @@ A task is what the model learns: its data, how it is judged, what is drawn. Impo
 TensorFlow.
 """
 
-from zoo.runs.config import RunConfig, execution, main, start
+from zoo.runs.config import RunConfig, execution, main, option, start
 from zoo.runs.detection import Detection, DetectionConfig
 from zoo.runs.generation import Generation, GenerationConfig, report
 from zoo.runs.help import Heading
@@ -36,6 +36,7 @@ __all__ = [
     "cosine_optimizer",
     "execution",
     "main",
+    "option",
     "report",
     "run",
     "start",

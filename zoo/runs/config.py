@@ -1,5 +1,6 @@
 """Options that every recipe has, and the command line that sets them."""
 
+import dataclasses
 import os
 import re
 import sys
@@ -11,27 +12,30 @@ from typing import ClassVar, Literal
 from zoo.checks import check_number, check_whole
 from zoo.runs.help import Heading, help_of
 
-# May differ between the commands that continue one run: they change neither what has been trained so far nor, but for
-# rounding, what will be.
-FREE_OPTIONS = {
-    "best_by",
-    "cache",
-    "checkpoint_minutes",
-    "epochs",
-    "evaluate_every",
-    "exports",
-    "gradient_accumulation_steps",
-    "importance_samples",
-    "jit_compile",
-    "keep_checkpoints",
-    "max_minutes",
-    "out",
-    "patience",
-    "replicas",
-    "steps_per_execution",
-    "strategy",
-    "verbose",
-}
+
+def option(default, *, free=False):
+    """The field of an option, with what is to be known of it.
+
+    Args:
+        default: Its default.
+        free: Whether it may differ between the commands that continue one run: it changes neither what has been trained
+            so far nor, but for rounding, what will be. A subclass that sets another default leaves it free.
+
+    Returns:
+        What stands in place of the default in a dataclass.
+
+    Example:
+        judged_images: int = option(1000, free=True)
+    """
+    return dataclasses.field(default=default, metadata={"free": free})
+
+
+def free_options(config_class):
+    """The names of the options that may differ between the commands that continue one run."""
+    # Of the class that said something of the field: an override of the default says nothing.
+    told = [one.__dataclass_fields__ for one in reversed(config_class.__mro__) if hasattr(one, "__dataclass_fields__")]
+    known = {name: one.metadata for fields in told for name, one in fields.items() if one.metadata}
+    return {name for name, metadata in known.items() if metadata["free"]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,7 @@ class RunConfig:
     data: str
     """What to learn from; a recipe says what it knows."""
     _TRAINING: ClassVar = Heading("length of the training")
-    epochs: int = 50
+    epochs: int = option(50, free=True)
     """Epochs to have trained at the end, those of earlier commands in the same folder included."""
     steps_per_epoch: int | None = None
     """Training steps (generator updates) per epoch; None for one pass over the data."""
@@ -57,37 +61,37 @@ class RunConfig:
     seed: int = 0
     """Seed of weights, order of the data and noise."""
     _FOLDER: ClassVar = Heading("run folder")
-    out: Path | None = None
+    out: Path | None = option(None, free=True)
     """Run folder; None for runs/<recipe>-<data>. The same command again resumes there."""
-    exports: Path | None = None
+    exports: Path | None = option(None, free=True)
     """Folder to publish a servable version in at the end; None to publish nothing."""
-    max_minutes: float | None = None
+    max_minutes: float | None = option(None, free=True)
     """Stop training cleanly after so many minutes; the same command again goes on."""
     _EVALUATION: ClassVar = Heading("evaluation and checkpoints")
-    evaluate_every: int = 10
+    evaluate_every: int = option(10, free=True)
     """Evaluate each so many epochs, besides the end."""
-    checkpoint_minutes: float = 10.0
+    checkpoint_minutes: float = option(10.0, free=True)
     """Write a checkpoint at the end of each epoch, and within one after so many minutes."""
-    keep_checkpoints: int = 1
+    keep_checkpoints: int = option(1, free=True)
     """How many of the newest epochs' checkpoints to keep."""
-    best_by: str | None = None
+    best_by: str | None = option(None, free=True)
     """Metric whose best checkpoint is kept too, such as frechet_distance; needs evaluations."""
-    patience: int | None = None
+    patience: int | None = option(None, free=True)
     """Stop after so many evaluations in a row without a better `best_by`; None to go on."""
     _EXECUTION: ClassVar = Heading("execution")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """Precision of the networks; losses, penalties and weights stay in float32."""
-    jit_compile: bool = False
+    jit_compile: bool = option(False, free=True)
     """Compile the training step with XLA."""
-    steps_per_execution: int = 1
+    steps_per_execution: int = option(1, free=True)
     """Training steps between two looks of the callbacks."""
-    gradient_accumulation_steps: int = 1
+    gradient_accumulation_steps: int = option(1, free=True)
     """Parts in which each gradient is computed, one after the other: the same update in less memory."""
-    strategy: Literal["auto", "mirrored", "multiworker", "cpu"] = "auto"
+    strategy: Literal["auto", "mirrored", "multiworker", "cpu"] = option("auto", free=True)
     """Devices: auto takes TF_CONFIG's workers, else all GPUs, else the CPU."""
-    replicas: int | None = None
+    replicas: int | None = option(None, free=True)
     """Replicas for mirrored; None for all GPUs. Without GPUs, logical CPUs."""
-    verbose: Literal["auto", "bar", "lines", "silent"] = "auto"
+    verbose: Literal["auto", "bar", "lines", "silent"] = option("auto", free=True)
     """Progress: a bar in a terminal, else a line per epoch."""
 
     def check(self):

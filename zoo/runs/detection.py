@@ -56,7 +56,10 @@ class Detection:
         batch_options: How its batches are changed at random.
         build_from: Shape of the canvas, (height, width, 3), and the names of the classes.
         classes: List of these names, for what is published.
+        better: Which way each metric of `evaluate` is better.
     """
+
+    better = DetectionEvaluator.better
 
     def __init__(self, config):
         self.config, self.data = config, config.load("train")

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from zoo.files import write_text
-from zoo.runs.config import FREE_OPTIONS
+from zoo.runs.config import free_options
 
 
 def open_folder(name, config):
@@ -36,7 +36,7 @@ def open_folder(name, config):
     stored = stored and {**described(name, type(config)()), **stored}
     differing = [
         f"{key}: {stored.get(key)!r} there, {wanted.get(key)!r} now"
-        for key in sorted({*stored, *wanted} - FREE_OPTIONS, key=lambda key: (key != "recipe", key))
+        for key in sorted({*stored, *wanted} - free_options(type(config)), key=lambda key: (key != "recipe", key))
         if stored and stored.get(key) != wanted.get(key)
     ]
     if differing:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from zoo import data, pictures
 from zoo.evaluation import Evaluator
-from zoo.runs.config import RunConfig
+from zoo.runs.config import RunConfig, option
 from zoo.runs.help import Heading
 
 
@@ -17,7 +17,7 @@ class GenerationConfig(RunConfig):
     _DATA: ClassVar = Heading("data")
     data: str = "digits"
     """Data: digits, ring, grid, swiss_roll, mnist, fashion_mnist, usps, cifar10, or a folder of images or records."""
-    cache: bool | None = None
+    cache: bool | None = option(None, free=True)
     """Keep each decoded picture of a folder in memory after its first reading; None if they take a quarter of it."""
     image_size: int | None = None
     """Height and width that images are resized to; None keeps them."""
@@ -40,9 +40,11 @@ class Generation:
         data: `zoo.data.Source` that the model learns from.
         batch_options: Options of its batches: none.
         build_from: Shape of one example, which the networks are built for.
+        better: Which way each metric of `evaluate` is better.
     """
 
     batch_options = {}
+    better = Evaluator.better
 
     def __init__(self, config):
         self.config, self.data = config, config.load("train")

@@ -20,9 +20,11 @@ class Representation:
         data: `zoo.data.Source` that the model learns from.
         batch_options: Options of its batches: none.
         build_from: Shape of one example, which the networks are built for.
+        better: Which way each metric of `evaluate` is better.
     """
 
     batch_options = {}
+    better = {"test_reconstruction_loss": "min"}
 
     def __init__(self, config):
         self.config, self.data = config, config.load("train")
@@ -93,6 +95,10 @@ class LatentVariables(Representation):
     Args:
         config: A `GenerationConfig` with `binarizes(example_shape)` and a number of `importance_samples`.
     """
+
+    better = dict.fromkeys(
+        ("negative_elbo", "test_reconstruction_loss", "test_kl_divergence", "bits_per_dimension"), "min"
+    )
 
     def prepared(self, examples):
         """Black and white images, drawn once, if the model is one of them."""

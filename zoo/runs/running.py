@@ -25,7 +25,8 @@ def run(name, config, build, task, *, group=None):
         build: Function (config, build_from) that returns a compiled model; the task has `build_from`, mostly the shape
             of one example.
         task: What the model learns: a class such as `Generation`, made of `config`, with `data`,
-            `batch_options`, `build_from`, `evaluate`, `baselines`, `conclude`, `callbacks`, `draw` and `report`.
+            `batch_options`, `build_from`, `evaluate`, `better`, `baselines`, `conclude`, `callbacks`, `draw` and
+            `report`.
         group: Updates of one step that take examples of their own; None if the step sees one batch.
 
     Returns:
@@ -74,7 +75,7 @@ def run(name, config, build, task, *, group=None):
         done = model.steps_taken
         if done and chief:
             print(f"Resuming after {done} of {total} steps." if done < total else f"All {done} steps are done already.")
-        callbacks = callbacks_of(config, folder, task, total) if chief else callbacks_of_worker(config)
+        callbacks = callbacks_of(config, folder, task, total, model) if chief else callbacks_of_worker(config)
         show = int(chief and verbosity(config.verbose) == "bar")
         done = train(model, batches_from, config.epochs, steps_per_epoch, callbacks=callbacks, verbose=show)
     if model.interrupted:
@@ -123,7 +124,7 @@ def begin(name, config, folder, model, task):
                 f"`--best-by` needs an evaluation, and there is none in {config.epochs} epochs with "
                 f"`--evaluate-every {config.evaluate_every}`. Lower it."
             )
-        check_choice("--best-by", config.best_by, [*metrics, *model.terms])
+        check_choice("--best-by", config.best_by, [*(name for name in metrics if name in task.better), *model.better])
     # Last: what was mistaken so far is not what the folder holds.
     describe(folder, name, config)
 
@@ -153,14 +154,15 @@ def stop_on_signals(model):
             signal.signal(number, handler)
 
 
-def callbacks_of(config, folder, task, total):
+def callbacks_of(config, folder, task, total, model):
     """The callbacks of the chief, in the order in which they see the logs."""
     import keras
 
     from zoo.callbacks import Checkpoint, Evaluate, History, KeepBest, Progress
 
     checkpoints = folder / "checkpoints"
-    best = [KeepBest(checkpoints, config.best_by, patience=config.patience)] if config.best_by else []
+    mode = {**model.better, **task.better}.get(config.best_by)
+    best = [KeepBest(checkpoints, config.best_by, mode=mode, patience=config.patience)] if config.best_by else []
     return [
         Evaluate(task.evaluate, config.evaluate_every),
         History(folder / "history.jsonl"),

@@ -61,7 +61,10 @@ class Segmentation:
         batch_options: How its batches are changed at random.
         build_from: Shape of the canvas, (height, width, 3), and the names of the classes.
         classes: List of these names, for what is published.
+        better: Which way each metric of `evaluate` is better.
     """
+
+    better = SegmentationEvaluator.better
 
     def __init__(self, config):
         self.config, self.data = config, config.load("train")

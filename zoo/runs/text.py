@@ -61,9 +61,11 @@ class TextTranslation:
         data: `zoo.data.text.EncodedPairs` that the model learns from.
         batch_options: Options of its batches: none.
         build_from: The vocabularies of sources and targets, learnt from the training split.
+        better: Which way each metric of `evaluate` is better.
     """
 
     batch_options = {}
+    better = TextEvaluator.better
 
     def __init__(self, config):
         pairs = config.load("train")

@@ -9,7 +9,7 @@ import numpy as np
 from zoo import data, pictures
 from zoo.data.augment import enlarge_crop_flip
 from zoo.evaluation import DIRECTIONS, TranslationEvaluator
-from zoo.runs.config import RunConfig
+from zoo.runs.config import RunConfig, option
 from zoo.runs.help import Heading
 
 _COLUMNS = 12
@@ -22,7 +22,7 @@ class TranslationConfig(RunConfig):
     _DATA: ClassVar = Heading("data")
     data: tuple[str, ...] = ("emoji",)
     """Images: emoji, mnist_usps, a folder with trainA and trainB, or two sets or folders: cifar10/cat cifar10/dog."""
-    cache: bool | None = None
+    cache: bool | None = option(None, free=True)
     """Keep each decoded picture of a folder in memory after its first reading; None if they take a quarter of it."""
     image_size: int | None = None
     """Height and width that images are resized to; None keeps them."""
@@ -59,7 +59,10 @@ class Translation:
         data: `zoo.data.Pair` that the model learns from.
         batch_options: How its batches are changed at random.
         build_from: Shape of one example, which the networks are built for.
+        better: Which way each metric of `evaluate` is better.
     """
+
+    better = TranslationEvaluator.better
 
     def __init__(self, config):
         self.config, self.data = config, config.load("train")

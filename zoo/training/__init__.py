@@ -39,7 +39,7 @@ from zoo.training.pairs import check_pairs, check_translators, only_pairs
 from zoo.training.pool import ImagePool
 from zoo.training.segmentation import SegmentationModel, confusion_of
 from zoo.training.sgd import SGD
-from zoo.training.texts import TextModel, shifted
+from zoo.training.texts import TextModel, is_most_likely, shifted
 from zoo.training.updates import minimize, update_average, update_each
 from zoo.training.workers import (
     distribute,
@@ -80,6 +80,7 @@ __all__ = [
     "images_by_size",
     "in_order",
     "is_chief",
+    "is_most_likely",
     "latents_of",
     "lost_workers_named",
     "minimize",

@@ -8,6 +8,7 @@ import tensorflow as tf
 from zoo.checks import check_positive
 from zoo.detection.masks import paste_masks
 from zoo.encoded import encode, fit_all_to_canvas
+from zoo.rows import never_empty
 from zoo.training.examples import check_pairs_of
 from zoo.training.inputs import array_of, images_by_size, sizes_of
 from zoo.training.model import TrainStepModel
@@ -105,7 +106,7 @@ class DetectionModel(TrainStepModel):
             "serving_default": detect,
             "detect": detect,
             "segment": (partial(_segment, found), images),
-            "from_bytes": (partial(_from_bytes, found, self.image_size), files),
+            "from_bytes": (partial(_from_bytes, never_empty(found), self.image_size), files),
         }
 
     def warmup(self):
@@ -136,16 +137,9 @@ def _segment(found, images):
     def paste(pair):
         return tf.cast(paste_masks(*pair, height, width) > 0.5, tf.uint8)
 
-    def paste_all():
-        # One image at a time, since the probabilities take four times as much memory as the masks.
-        signature = tf.TensorSpec((answer["classes"].shape[1], None, None), tf.uint8)
-        return tf.map_fn(paste, (answer["masks"], answer["boxes"]), fn_output_signature=signature)
-
-    def none():
-        return tf.zeros((0, answer["classes"].shape[1], height, width), tf.uint8)
-
-    # What is mapped over no image at all would have no shape.
-    pasted = tf.cond(tf.shape(images)[0] > 0, paste_all, none)
+    # One image at a time, since the probabilities take four times as much memory as the masks.
+    signature = tf.TensorSpec((answer["classes"].shape[1], None, None), tf.uint8)
+    pasted = tf.map_fn(paste, (answer["masks"], answer["boxes"]), fn_output_signature=signature)
     there = answer["classes"] >= 0
     return {**answer, "pasted": tf.where(there[..., None, None], pasted, tf.zeros((), tf.uint8))}
 

@@ -27,15 +27,15 @@ class TrainStepModel(keras.Model):
     argument as an attribute of the same name, says in `optimizer_networks` which optimizer moves which network, or
     tuple of networks, and defines `example_shape`, `default_optimizer`, `train_step`, `signatures` and `call`. Where
     its terms depend on its arguments, it passes them to this constructor; `smallest_batch` is the fewest examples that
-    it can learn from, `counted` what its `figures` add to the terms, `rising` those of both of which more is better,
-    and `remedy` what to try where training has broken. Where one optimizer moves all, `fit` lowers the sum of the
-    `objective_terms`, and logs it as `loss`. One with a loss that means something on
-    held-out examples has a `test_step`, which ends in `observe`.
+    it can learn from, `counted` what its `figures` add to the terms, `higher_is_better` which of both rise as the
+    model learns, and `remedy` what to try where training has broken. Where one optimizer moves all, `fit` lowers the sum
+    of the `objective_terms`, and logs it as `loss`. One with a loss that means something on held-out examples has a
+    `test_step`, which ends in `observe`.
     """
 
     terms = ()
     counted = ()
-    rising = ()
+    higher_is_better = ()
     optimizer_networks = {}
     smallest_batch = 1
     remedy = "Look for NaN or unscaled values in the data, or lower the learning rate."
@@ -68,6 +68,12 @@ class TrainStepModel(keras.Model):
         return type(self).test_step is not TrainStepModel.test_step
 
     @property
+    def better(self):
+        """Which way each name in the logs is better, {name: "min" or "max"}."""
+        names = (*self.terms, *self.counted)
+        return {name: "max" if name in self.higher_is_better else "min" for name in names}
+
+    @property
     def steps_taken(self):
         """Training steps taken so far, as a Python number."""
         return whole_number(self.step)
@@ -82,7 +88,7 @@ class TrainStepModel(keras.Model):
         """The terms whose sum is the objective; none where several players have one each."""
         if len(self.optimizer_networks) > 1:
             return ()
-        return tuple(term for term in self.terms if term not in self.rising)
+        return tuple(term for term in self.terms if term not in self.higher_is_better)
 
     @property
     def optimizers(self):
@@ -339,11 +345,6 @@ class TrainStepModel(keras.Model):
             self.check_fit({name: given.get(name) for name in ("x", "y", "batch_size", "sample_weight")})
         return super().evaluate(**with_steps(given, {"x": "steps"}), **of_fit)
 
-    def predict(self, *args, **kwargs):
-        """`keras.Model.predict`; of batches of `zoo.data`, which have no end, it takes one pass."""
-        given = inspect.signature(super().predict).bind(*args, **kwargs).arguments
-        return super().predict(**with_steps(given, {"x": "steps"}))
-
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """`keras.Model.train_on_batch`, after the look at the examples that `fit` takes."""
         if self.compiled:
@@ -377,14 +378,17 @@ class TrainStepModel(keras.Model):
         """`keras.Model.predict`, after a look at what it is given.
 
         Args:
-            x: What `call` maps: an array or `tf.data.Dataset`.
+            x: What `call` maps: an array or `tf.data.Dataset`. Of batches of `zoo.data`, which have no end, it takes
+                one pass, unless `steps` is given.
             *args: As in `keras.Model.predict`.
             **kwargs: As in `keras.Model.predict`.
 
         Raises:
             ValueError: If it is something else.
         """
-        return super().predict(examples_in("predict", x, partial(self.check_inputs, "predict")), *args, **kwargs)
+        x = examples_in("predict", x, partial(self.check_inputs, "predict"))
+        given = inspect.signature(super().predict).bind(x, *args, **kwargs).arguments
+        return super().predict(**with_steps(given, {"x": "steps"}))
 
     def predict_on_batch(self, x):
         """`keras.Model.predict_on_batch`, after the look of `predict`."""

@@ -34,7 +34,7 @@ def settle_monitors(model, callbacks):
                     f'own: mode="min" or mode="max". Received: mode="auto". The model knows it of '
                     f"{', '.join((*model.terms, *model.counted))}."
                 )
-            callback.mode = "max" if name in model.rising else "min"
+            callback.mode = "max" if name in model.higher_is_better else "min"
 
 
 def _check_logged(model, callback, name, held_out):

@@ -8,7 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.checks import VOID, check_positive
+from zoo.confusion import confusion_scores
 from zoo.encoded import encode, fit_all_to_canvas
+from zoo.rows import never_empty
 from zoo.training.detections import IMAGES, check_images
 from zoo.training.examples import check_pairs_of
 from zoo.training.inputs import array_of, images_by_size, in_order
@@ -28,7 +30,7 @@ class SegmentationModel(TrainStepModel):
     """
 
     example_shape = (None, None, 3)
-    counted = rising = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
+    counted = higher_is_better = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
     def __init__(self, num_classes, **kwargs):
         super().__init__(**kwargs)
@@ -122,7 +124,7 @@ class SegmentationModel(TrainStepModel):
             "segment": segment,
             "probabilities": (partial(_probabilities, logits), images),
             "from_floats": (partial(_probabilities, logits), floats),
-            "from_bytes": (partial(_from_bytes, logits, self.image_size), files),
+            "from_bytes": (partial(_from_bytes, never_empty(logits), self.image_size), files),
         }
 
     def warmup(self):
@@ -172,19 +174,10 @@ class ConfusionMatrix(keras.metrics.Metric):
     def figures(counts):
         """Pixel accuracy, mean accuracy, mean and frequency-weighted IU of counts: `zoo.metrics.segmentation_scores`.
 
-        Here a class that is nowhere has no share in a mean, and what has no meaning yet is 0.
+        Where that says None, since no pixel is labelled, this says 0: logs hold numbers.
         """
-        size = counts.shape.num_elements()
-        counts = tf.reshape(counts, (round(size**0.5), -1))
-        right, truth, said = tf.linalg.diag_part(counts), tf.reduce_sum(counts, 1), tf.reduce_sum(counts, 0)
-        overlap = tf.math.divide_no_nan(right, truth + said - right)
-        total = tf.reduce_sum(truth)
-        return {
-            "pixel_accuracy": tf.math.divide_no_nan(tf.reduce_sum(right), total),
-            "mean_accuracy": _mean_where(truth > 0, tf.math.divide_no_nan(right, truth)),
-            "mean_iou": _mean_where(truth + said > 0, overlap),
-            "frequency_weighted_iou": tf.math.divide_no_nan(tf.reduce_sum(truth * overlap), total),
-        }
+        size = round(counts.shape.num_elements() ** 0.5)
+        return confusion_scores(tf.reshape(counts, (size, size)), keras.ops)
 
 
 def most_likely(logits):
@@ -299,11 +292,6 @@ def _check_more_than_background(labels, num_classes):
             f"{VOID} alone, of which nothing but class 0 is learnt. In masks of black and white, "
             "`(labels > 0).astype('uint8')` makes class 1 of white."
         )
-
-
-def _mean_where(chosen, values):
-    chosen = tf.cast(chosen, values.dtype)
-    return tf.math.divide_no_nan(tf.reduce_sum(chosen * values), tf.reduce_sum(chosen))
 
 
 def _segment(logits, images):

@@ -19,9 +19,20 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+from zoo import (
+    conv_decoder,
+    conv_encoder,
+    dcgan_critic,
+    dcgan_discriminator,
+    dcgan_generator,
+    patch_discriminator,
+    resnet_generator,
+    torchvision_resnet,
+)
 from zoo.serving import publish, run_native, write
 from zoo.serving.formats.model_card import CARD_FILE
 from zoo.serving.formats.warmup import WARMUP_FILE, read_warmup
+from zoo.serving.loader import isolated
 from zoo.serving.publishing import saved_model
 
 LATENTS = {"latents": tf.TensorSpec((None, 4))}
@@ -105,6 +116,56 @@ def test_lookup_tables_of_layers_and_alone(tmp_path):
     result = run_native(path, "serving_default", {"text": [["dog", "cat"], ["cow", ""]]})
     assert result["ids"].tolist() == [[2, 1], [0, 0]]
     assert result["codes"].tolist() == [[-1, 7], [-1, -1]]
+
+
+def image_networks():
+    """Every kind of network of images there is, whose signature takes what it does."""
+    shape, levels = (16, 16, 1), torchvision_resnet(18, width=4, blocks=(1, 1, 1, 1))
+    return {
+        "serving_default": dcgan_generator(shape, 4, 4),
+        "discriminator": dcgan_discriminator(shape, 4),
+        "critic": dcgan_critic(shape, 4),
+        "encoder": conv_encoder(shape, 4, 4),
+        "decoder": conv_decoder(shape, 4, 4),
+        "translator": resnet_generator(shape, 4, 1),
+        "patches": patch_discriminator(shape, 4),
+        "residual": keras.Model(levels.inputs, levels.outputs[-1]),
+    }
+
+
+@pytest.mark.parametrize("onednn", ["0", "1"])
+def test_networks_of_images_take_a_batch_without_rows(tmp_path, monkeypatch, onednn):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
+    networks, signatures, requests = image_networks(), {}, []
+    for name, network in networks.items():
+        shape = [16 if size is None else size for size in network.input_shape[1:]]
+        spec = tf.TensorSpec(network.input_shape, "float32")
+        signatures[name] = (lambda given, network=network: {"made": network(given, training=False)}, {"given": spec})
+        requests += [(name, {"given": np.zeros((rows, *shape), "float32")}) for rows in (1, 0)]
+    path = write(signatures, tmp_path / "1", track=list(networks.values()), warmup=requests)
+    answers = iter(isolated.run_all(path, requests)[1])
+    for name in networks:
+        one, none = next(answers), next(answers)
+        assert isinstance(none, dict), f"{name}: {none}"
+        assert none["made"].shape == (0, *one["made"].shape[1:])
+
+
+def test_rows_that_are_there_stay_as_they_are(tmp_path):
+    def signature(given, flags):
+        return {"made": 2 * given, "flags": ~flags, "numbers": tf.range(tf.shape(given)[0])}
+
+    specs = {"given": tf.TensorSpec((None, None), "int64"), "flags": tf.TensorSpec((None,), "bool")}
+    path = write(
+        {"serving_default": (signature, specs)},
+        tmp_path / "1",
+        track=[],
+        warmup=[("serving_default", {"given": np.ones((1, 1), "int64"), "flags": [True]})],
+    )
+    for rows in (0, 1, 3):
+        given = np.arange(2 * rows).reshape(rows, 2)
+        answer = run_native(path, "serving_default", {"given": given, "flags": np.ones(rows, bool)})
+        np.testing.assert_array_equal(answer["made"], 2 * given)
+        assert answer["flags"].tolist() == [False] * rows and answer["numbers"].tolist() == list(range(rows))
 
 
 def identity(**inputs):

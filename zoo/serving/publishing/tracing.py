@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from zoo.rows import never_empty
 from zoo.serving.checking import rules
 from zoo.serving.formats.signatures import names_of
 
 
 def trace(signatures):
-    """Turn signatures into concrete functions.
+    """Turn signatures into concrete functions; those of numbers take a batch of no rows too.
 
     Args:
         signatures: `{name: (function, {input name: tf.TensorSpec})}`, as `zoo.serving.write`.
@@ -31,7 +32,10 @@ def trace(signatures):
     functions = {}
     for name, (function, specs) in signatures.items():
         named = {key: tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in specs.items()}
-        functions[name] = tf.function(_by_keyword(function), autograph=False).get_concrete_function(**named)
+        # What stands for no text or file at all, only the function could know.
+        is_of_numbers = all(spec.dtype != tf.string for spec in specs.values())
+        endpoint = _by_keyword(never_empty(function) if is_of_numbers else function)
+        functions[name] = tf.function(endpoint, autograph=False).get_concrete_function(**named)
         _check_outputs(name, functions[name].structured_outputs)
     problems = rules.signature_problems({name: describe(function) for name, function in functions.items()})
     for function in functions.values():

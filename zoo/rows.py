@@ -1,0 +1,42 @@
+"""Functions of batches, of which each row stands for itself."""
+
+import functools
+
+import tensorflow as tf
+
+
+def never_empty(function):
+    """A function of batches that is never called without rows, whatever it is given.
+
+    Convolutions are not made for it: those that oneDNN fuses refuse a batch of no rows, as do reflections. Where there
+    is none, the function sees one row of zeros, which is cut off what it returns.
+
+    Args:
+        function: Function of tensors (batch, ...), numbers or booleans, that returns tensors (batch, ...), in dicts or
+            tuples of any depth; each row of them depends on the same row of what is given.
+
+    Returns:
+        The same function for batches of 0 rows and more. An output whose first dimension is known stays as it is.
+
+    Example:
+        never_empty(network)(tf.zeros((0, 32, 32, 3))).shape  # (0, ...)
+    """
+
+    @functools.wraps(function)
+    def given_rows(*args, **kwargs):
+        rows = tf.shape(tf.nest.flatten((args, kwargs))[0])[0]
+        missing = tf.cast(tf.equal(rows, 0), tf.int32)[None]
+
+        def filled(tensor):
+            # A join, and not a condition: every runtime has it, and it copies no more than the input.
+            zeros = tf.zeros(tf.concat([missing, tf.shape(tensor)[1:]], 0), tensor.dtype)
+            return tf.ensure_shape(tf.concat([tensor, zeros], 0), tensor.shape)
+
+        def cut(tensor):
+            has_rows = isinstance(tensor, tf.Tensor) and (tensor.shape.rank is None or tensor.shape[:1] == [None])
+            return tensor[:rows] if has_rows else tensor
+
+        args, kwargs = tf.nest.map_structure(filled, (args, kwargs))
+        return tf.nest.map_structure(cut, function(*args, **kwargs))
+
+    return given_rows
