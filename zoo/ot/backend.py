@@ -54,6 +54,17 @@ def repeat(body, state, times):
     return ops.fori_loop(0, times, lambda _, state: body(*state), state)
 
 
+def wide(tensor):
+    """The widest floating-point type there is where a tensor lies: float32 in JAX unless told else, and on Apple's GPUs."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return "float64" if jax.config.jax_enable_x64 else "float32"
+    on_apple = backend == "torch" and tensor.device.type == "mps"
+    return "float32" if on_apple else "float64"
+
+
 def has_values(tensor):
     """Whether a tensor's values can be read now: False while a graph is traced."""
     backend = keras.backend.backend()

@@ -8,7 +8,7 @@ from keras import ops
 from zoo.ot.backend import has_values
 from zoo.ot.costs import absolute, safe_sqrt
 from zoo.ot.histograms import as_histograms, fit
-from zoo.ot.inputs import as_float, line, same_type
+from zoo.ot.inputs import answer, as_float, line, same_type, whole
 
 # A quadratic form that is negative by more than rounding: this share of the sum of its terms' sizes.
 FORM_TOLERANCE = 1e-4
@@ -40,7 +40,7 @@ def earth_mover(p, q, positions=None):
     """
     p, q = as_histograms(p, q, sum_to_one=True)
     if positions is None:
-        return ops.sum(absolute(ops.cumsum(p - q, axis=-1)[..., :-1]), axis=-1)
+        return answer(ops.sum(absolute(ops.cumsum(p - q, axis=-1)[..., :-1]), axis=-1), whole(p), whole(q))
     p, q, positions = same_type(p, q, as_float(positions))
     shape = tuple(positions.shape)
     if not (fit(shape, tuple(p.shape)) and fit(shape, tuple(q.shape))):
@@ -57,7 +57,8 @@ def earth_mover(p, q, positions=None):
                 "`positions` must be finite and ascending. "
                 f"Received: a step of {values.min():g} between neighbours. Sort the bins, and the histograms with them."
             )
-    return ops.sum(absolute(ops.cumsum(p - q, axis=-1)[..., :-1]) * gaps, axis=-1)
+    value = ops.sum(absolute(ops.cumsum(p - q, axis=-1)[..., :-1]) * gaps, axis=-1)
+    return answer(value, whole(p), whole(q), whole(positions))
 
 
 def quadratic_form(p, q, similarity):
@@ -104,4 +105,4 @@ def quadratic_form(p, q, similarity):
                 f"Received: a minimum of {ops.convert_to_numpy(fixed).min():g}. Pass a positive semidefinite matrix, "
                 "such as exp(-distance) of the bins."
             )
-    return safe_sqrt(squared)
+    return answer(safe_sqrt(squared), whole(p), whole(q), whole(similarity, axes=2))

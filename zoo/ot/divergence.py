@@ -3,7 +3,7 @@
 from keras import ops
 
 from zoo.ot.costs import cost_matrix
-from zoo.ot.inputs import check_strength, same_type
+from zoo.ot.inputs import check_strength, same_type, without_padding
 from zoo.ot.sinkhorn import sinkhorn
 
 
@@ -52,6 +52,8 @@ def sinkhorn_divergence(
             "`sinkhorn_divergence` takes no `marginal_penalty`: between measures of different mass the divergence "
             "has a further term (Sejourne et al. 2019). Call `sinkhorn` and take `regularized_cost`."
         )
+
+    source, target = without_padding(source, source_mask), without_padding(target, target_mask)
 
     def value(x, y, a, b, a_mask, b_mask, method):
         masks = {"source_mask": a_mask, "target_mask": b_mask}

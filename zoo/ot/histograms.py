@@ -5,15 +5,17 @@ however far they lie (Rubner et al. 2000; Arjovsky et al. 2017, section 2). `zoo
 
 Results are float32, or float64 where an input is; half precision is computed in float32. (Keras 3.15 itself brings
 float64 arrays to float32 on the NumPy backend, and takes cumulative sums in float32 on PyTorch.) Values are checked
-where they can be read: not while a graph is traced.
+where they can be read: not while a graph is traced, where a histogram that is not finite gives NaN.
 """
+
+import numbers
 
 import numpy as np
 from keras import ops
 
 from zoo.ot.backend import has_values
 from zoo.ot.costs import absolute
-from zoo.ot.inputs import SUM_TOLERANCE, as_float, dtype_of, same_type
+from zoo.ot.inputs import SUM_TOLERANCE, answer, as_float, dtype_of, same_type, whole
 
 # Rounding each bin to half precision moves the sum of a histogram by up to 0.4 %.
 HALF_SUM_TOLERANCE = 1e-2
@@ -38,7 +40,7 @@ def total_variation(p, q):
         >>> total_variation([0.5, 0.5, 0.0], [0.0, 0.5, 0.5])  # 0.5
     """
     p, q = as_histograms(p, q, sum_to_one=True)
-    return 0.5 * ops.sum(absolute(p - q), axis=-1)
+    return answer(0.5 * ops.sum(absolute(p - q), axis=-1), whole(p), whole(q))
 
 
 def kl_divergence(p, q):
@@ -63,7 +65,7 @@ def kl_divergence(p, q):
         >>> kl_divergence([0.5, 0.5], [1.0, 0.0])  # inf
     """
     p, q = as_histograms(p, q, sum_to_one=True)
-    return _relative_entropy(p, q)
+    return answer(_relative_entropy(p, q), whole(p), whole(q))
 
 
 def js_divergence(p, q):
@@ -92,7 +94,8 @@ def js_divergence(p, q):
     p, q = as_histograms(p, q, sum_to_one=True)
     middle = 0.5 * (p + q)
     # Rounding can leave a value of -1e-8, of which a caller may take the root. The gradient is 0 there anyway.
-    return ops.relu(0.5 * (_relative_entropy(p, middle) + _relative_entropy(q, middle)))
+    divergence = ops.relu(0.5 * (_relative_entropy(p, middle) + _relative_entropy(q, middle)))
+    return answer(divergence, whole(p), whole(q))
 
 
 def minkowski(p, q, order=2):
@@ -117,13 +120,17 @@ def minkowski(p, q, order=2):
         >>> minkowski([3.0, 0.0], [0.0, 4.0])  # 5.0
         >>> minkowski([3.0, 0.0], [0.0, 4.0], order=float("inf"))  # 4.0
     """
-    if not order >= 1:
+    if not isinstance(order, numbers.Real) or not order >= 1:
         raise ValueError(
             f"`order` must be at least 1: below it the triangle inequality fails. Received: {order!r}. "
             'Use 1, 2 or float("inf").'
         )
     p, q = as_histograms(p, q)
-    differences = absolute(p - q)
+    return answer(_norm(absolute(p - q), order), whole(p), whole(q))
+
+
+def _norm(differences, order):
+    """(sum_i differences_i^r)^(1/r), (...), of numbers of at least 0."""
     if order == 1:
         return ops.sum(differences, axis=-1)
     if order == float("inf"):
@@ -159,7 +166,8 @@ def chi_squared(p, q):
     p, q = as_histograms(p, q)
     total = p + q
     positive = total > 0
-    return 0.5 * ops.sum(ops.where(positive, ops.square(p - q) / ops.where(positive, total, 1.0), 0.0), axis=-1)
+    terms = ops.where(positive, ops.square(p - q) / ops.where(positive, total, 1.0), 0.0)
+    return answer(0.5 * ops.sum(terms, axis=-1), whole(p), whole(q))
 
 
 def histogram_intersection(p, q):
@@ -192,7 +200,7 @@ def histogram_intersection(p, q):
             "`q` has no mass: all bins of a histogram are 0, and the distance divides by their sum. Leave it out."
         )
     shared = ops.sum(ops.where(p < q, p, q), axis=-1)
-    return 1.0 - shared / ops.where(mass > 0, mass, 1.0)
+    return answer(1.0 - shared / ops.where(mass > 0, mass, 1.0), whole(p), whole(q))
 
 
 def _relative_entropy(p, q):

@@ -1,5 +1,7 @@
 """What a user passes to a solver, brought to one form and checked."""
 
+import functools
+import numbers
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +33,7 @@ class Problem(NamedTuple):
 
 
 def as_points(source, target):
-    """Two sets of points as floating-point tensors of one type, with their shapes checked."""
+    """Two sets of points as floating-point tensors of one type, with their shapes and, where it can be, values checked."""
     source, target = as_float(source), as_float(target)
     shapes = tuple(source.shape), tuple(target.shape)
     batches = shapes[0][:-2], shapes[1][:-2]
@@ -42,6 +44,11 @@ def as_points(source, target):
             f"Received: {shapes[0]} and {shapes[1]}. Flatten each point to one axis: `x.reshape(len(x), -1)`."
         )
     refuse_empty(source=shapes[0], target=shapes[1])
+    refuse_not_finite(
+        "Remove or repair those points; replace what a mask leaves out by any number, such as 0.",
+        source=source,
+        target=target,
+    )
     return same_type(source, target)
 
 
@@ -51,6 +58,30 @@ def as_float(array):
     if dtype_of(tensor).startswith("complex"):
         raise ValueError(f"Costs and points must be real numbers. Received: {dtype_of(tensor)}. Take their real part.")
     return tensor if dtype_of(tensor) == "float64" else ops.cast(tensor, "float32")
+
+
+def without_padding(points, mask):
+    """Points with a copy of the first that counts in place of padding, whose content then has no part in any cost.
+
+    Args:
+        points: (n, d) or (batch, n, d); anything else stays as it is.
+        mask: True at points, False at padding, (n,) or (batch, n); None, or what does not fit, leaves the points alone.
+
+    Returns:
+        Tensor of the points' shape, 0 where all is padding. No gradient passes to or through the copies.
+    """
+    if mask is None:
+        return points
+    points, mask = ops.convert_to_tensor(points), ops.cast(ops.convert_to_tensor(mask), "bool")
+    shape = tuple(points.shape)
+    if len(shape) not in (2, 3) or len(mask.shape) not in (1, len(shape) - 1):
+        return points
+    if any(None not in pair and pair[0] != pair[1] for pair in zip(mask.shape[::-1], shape[-2::-1], strict=False)):
+        return points
+    mask = ops.broadcast_to(mask, ops.shape(points)[:-1])[..., None]
+    first = ops.argmax(ops.cast(mask, "int32"), axis=-2, keepdims=True)
+    copy = ops.stop_gradient(ops.take_along_axis(points, first, axis=-2))
+    return ops.where(mask, points, ops.where(ops.any(mask, axis=-2, keepdims=True), copy, ops.zeros_like(copy)))
 
 
 def line(vector):
@@ -88,8 +119,29 @@ def dtype_of(tensor):
 
 def check_strength(name, value):
     """Raises where `value` can be no strength of a regularisation, before it is made a tensor."""
-    if value is None or isinstance(value, str):
+    if value is None or isinstance(value, (str, bool)):
         raise ValueError(f"`{name}` must be a number above 0. Received: {value!r}.")
+
+
+def check_tolerance(tolerance):
+    """Raises where an error cannot be compared with `tolerance`."""
+    _check_number("tolerance", tolerance, "at least 0", "0 never stops early.", lambda number: number >= 0)
+
+
+def check_penalty(penalty):
+    """Raises where `penalty` can be no marginal penalty."""
+    if penalty is not None:
+        advice = "One penalty holds for both sides and all problems; None keeps the marginals exact."
+        _check_number("marginal_penalty", penalty, "above 0", advice, lambda number: 0 < number < float("inf"))
+
+
+def _check_number(name, value, expected, advice, good):
+    """Raises where `value` is no number, or array of no axes, that is `good`; one that is traced has no value yet."""
+    shape = getattr(value, "shape", None)
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool) if shape is None else tuple(shape) == ()
+    if not is_number or (has_values(value) and not good(float(value))):
+        received = repr(value) if shape is None or tuple(shape) == () else f"an array of shape {tuple(shape)}"
+        raise ValueError(f"`{name}` must be a number, {expected}. Received: {received}. {advice}")
 
 
 def prepare(cost, epsilon, source_weights=None, target_weights=None, source_mask=None, target_mask=None):
@@ -221,14 +273,47 @@ def faults(problem, balanced, largest_exponent=LARGEST_EXPONENT):
     return ops.logical_not(ops.stack(right))
 
 
-def not_numbers(wrong, transport):
-    """The answer of `faults`, with costs at fault also where <P, C> is not finite: any entry of C spoils that sum."""
-    return ops.concatenate([ops.logical_or(wrong[:1], ops.logical_not(ops.isfinite(transport))[None]), wrong[1:]])
+def not_numbers(wrong, *values):
+    """The answer of `faults`, with costs at fault also where a value is not finite: any entry of C spoils <P, C>."""
+    good = ops.all(ops.isfinite(ops.stack(values)), axis=0)
+    return ops.concatenate([ops.logical_or(wrong[:1], ops.logical_not(good)[None]), wrong[1:]])
 
 
 def spoiled(values, wrong):
-    """The values (...), not a number where a problem is at fault: what a graph says instead of an error."""
-    return ops.where(ops.any(wrong, axis=0), float("nan"), values)
+    """The values (..., any axes), not a number where a problem is at fault: what a graph says instead of an error."""
+    wrong = ops.any(wrong, axis=0)
+    while len(wrong.shape) < len(values.shape):
+        wrong = wrong[..., None]
+    return ops.where(wrong, float("nan"), values)
+
+
+def answer(value, *wholes):
+    """The value of a function whose inputs were checked, where that could be.
+
+    Args:
+        value: Tensor (...).
+        wholes: Tensors (...) of bool, False where an input holds what is not finite.
+
+    Returns:
+        In a graph, where nothing was checked: the value, NaN where an input is not finite. Else the value.
+
+    Raises:
+        ValueError: If the value can be read and is not a number.
+    """
+    if not has_values(value):
+        return ops.where(functools.reduce(ops.logical_and, wholes), value, float("nan"))
+    bad = np.count_nonzero(np.isnan(ops.convert_to_numpy(ops.stop_gradient(value))))
+    if bad:
+        raise ValueError(
+            f"The inputs leave the range of {dtype_of(value)}: {bad} of the values are not numbers. Scale the inputs "
+            "so that none is larger than about 1e10, or pass float64."
+        )
+    return value
+
+
+def whole(array, axes=1):
+    """Whether all numbers along the last axes are finite, (...)."""
+    return ops.all(ops.isfinite(array), axis=tuple(range(-axes, 0)))
 
 
 def raise_faults(found, *arguments, strength="epsilon", largest_exponent=LARGEST_EXPONENT):
@@ -243,11 +328,20 @@ def raise_faults(found, *arguments, strength="epsilon", largest_exponent=LARGEST
     Raises:
         ValueError: With what was expected, what was received and how to mend it.
     """
-    if not has_values(found):
-        return
-    if not np.any(ops.convert_to_numpy(found)):
-        return
-    report(found, prepare(*arguments), strength, largest_exponent)
+    if has_values(found) and np.any(ops.convert_to_numpy(found)):
+        problem = prepare(*arguments)
+        report(found, problem, strength, largest_exponent)
+        raise_lost(problem, strength)
+
+
+def raise_lost(problem, strength):
+    """Raises where the inputs are right, and yet what came out is not a number."""
+    cost, epsilon = (ops.convert_to_numpy(ops.stop_gradient(array)) for array in problem[:2])
+    raise ValueError(
+        f"The iterations left the range of {dtype_of(problem.cost)}, with costs up to {np.abs(cost).max():g} and "
+        f"{strength} from {epsilon.min():g}. Scale the costs to about 1 and {strength} with them, raise {strength}, or "
+        "pass the cost in float64."
+    )
 
 
 def report(found, problem, strength, largest_exponent=LARGEST_EXPONENT):

@@ -10,6 +10,7 @@ from zoo.ot.inputs import (
     check_strength,
     column,
     constant,
+    dtype_of,
     faults,
     line,
     not_numbers,
@@ -19,7 +20,7 @@ from zoo.ot.inputs import (
     tensors,
     without_lone_batch,
 )
-from zoo.ot.solvers import miss, padded, times, times_transposed
+from zoo.ot.solvers import LARGEST_LOG, log_updates, miss, padded, times, times_transposed
 
 
 class IPOTResult(NamedTuple):
@@ -51,9 +52,13 @@ def ipot(
 ):
     """Unregularised optimal transport by proximal steps, each a Sinkhorn iteration from the plan before.
 
-    T <- 1; repeat: Q = exp(-C / beta) * T; delta = a / (Q sigma), sigma = b / (Q^T delta), inner_iterations times;
-    T = diag(delta) Q diag(sigma) (Xie et al. 2019, A fast proximal point method, algorithm 1). T approaches a solution
-    of the linear program whatever beta is: with random cosine costs of 32 x 32, within 0.3 % after 50 iterations.
+    T <- a b^T; repeat: Q = exp(-C / beta) * T; delta = a / (Q sigma), sigma = b / (Q^T delta), inner_iterations times;
+    T = diag(delta) Q diag(sigma) (Xie et al. 2019, A fast proximal point method, algorithm 1; T starts from the product
+    plan, which for uniform weights is the same, so that a point of weight 0 has no part). T approaches a solution of
+    the linear program whatever beta is. ACCURACY
+
+    Iterations are products of matrices. Where numbers leave their range, as they can after hundreds of iterations with
+    costs of tens of beta, all are done again in the log domain, which takes several times as long.
 
     Gradients hold the plan fixed by default: that of `transport_cost` is the plan. With `gradient="unrolled"` they
     pass through all iterations, which are then compiled only where the caller's function is.
@@ -105,30 +110,77 @@ LARGEST_EXPONENT = {"float32": 80.0, "float64": 700.0}
 @compiled
 def _ipot(arguments, *, num_iterations, inner_iterations, unrolled):
     problem, restored = without_lone_batch(prepare(*arguments))
-    plan = proximal_plan(problem if unrolled else constant(problem), num_iterations, inner_iterations)
-    plan = plan if unrolled else ops.stop_gradient(plan)
+    plan = proximal_plan(problem, num_iterations, inner_iterations, unrolled)
     transport = ops.sum(plan * problem.cost, axis=(-2, -1))
     error = miss(problem, ops.sum(plan, axis=-1), ops.sum(plan, axis=-2))
-    wrong = not_numbers(faults(problem, balanced=True, largest_exponent=LARGEST_EXPONENT), transport)
-    return restored(IPOTResult(spoiled(transport, wrong), error, plan)), wrong
+    wrong = not_numbers(faults(problem, balanced=True, largest_exponent=LARGEST_EXPONENT), transport, error)
+    return restored(IPOTResult(*(spoiled(member, wrong) for member in (transport, error, plan)))), wrong
 
 
-def proximal_plan(problem, num_iterations, inner_iterations):
-    """T after all proximal steps, (..., n, m), 0 at padding."""
+def proximal_plan(problem, num_iterations, inner_iterations, unrolled):
+    """T after all proximal steps, (..., n, m), 0 at padding; without a gradient unless unrolled."""
+    fixed = constant(problem)
+    plan = by_products(fixed, num_iterations, inner_iterations)
+    again = problem if unrolled else fixed
+    plan = ops.cond(
+        out_of_range(problem, plan),
+        lambda: by_logarithms(again, num_iterations, inner_iterations),
+        # With a gradient they are done anew: one through numbers out of range would be no number, though not chosen.
+        lambda: by_products(problem, num_iterations, inner_iterations) if unrolled else plan,
+    )
+    return plan if unrolled else ops.stop_gradient(plan)
+
+
+def out_of_range(problem, plan):
+    """Whether some point has lost half its mass or more, or is not a number: a scalar."""
+    sides = (problem.source_weights, ops.sum(plan, axis=-1)), (problem.target_weights, ops.sum(plan, axis=-2))
+    kept = [ops.all(moved >= 0.5 * weights) for weights, moved in sides]
+    return ops.logical_not(ops.logical_and(*kept))
+
+
+def by_products(problem, num_iterations, inner_iterations):
+    """T after all proximal steps, kept as Q, delta and sigma with T = diag(a delta) Q diag(b sigma)."""
     a, b = problem.source_weights, problem.target_weights
     step = padded(problem, ops.exp(-problem.cost / column(problem.epsilon[..., None])))
+    # Between two points without weight nothing bounds the numbers.
+    step = ops.where(column(a) + line(b) == 0, 0.0, step)
 
     def iteration(Q, delta, sigma):
         # The plan of the step before, column(delta) * Q * line(sigma), is not kept: one pass over the matrix, not two.
         Q = step * (column(delta) * Q * line(sigma))
         for _ in range(inner_iterations):
-            delta = a / filled(times(Q, sigma), problem.source_valid)
-            sigma = b / filled(times_transposed(Q, delta), problem.target_valid)
+            delta = 1.0 / filled(times(Q, b * sigma), problem.source_valid)
+            sigma = 1.0 / filled(times_transposed(Q, a * delta), problem.target_valid)
         return Q, delta, sigma
 
     first = ops.ones_like(problem.cost), ops.ones_like(a), ops.ones_like(b)
     Q, delta, sigma = repeat(iteration, first, num_iterations)
-    return column(delta) * Q * line(sigma)
+    return column(a * delta) * Q * line(b * sigma)
+
+
+def by_logarithms(problem, num_iterations, inner_iterations):
+    """The same T, from potentials: after k steps it is diag(a) exp((f + g - k C) / beta) diag(b)."""
+    a, b, beta = problem.source_weights, problem.target_weights, problem.epsilon[..., None]
+
+    def iteration(f, g, old_g, count):
+        count = count + 1.0
+        source_update, target_update = log_updates(problem._replace(cost=count * problem.cost), None)
+        # As the products begin with the sigma of the step before.
+        f = source_update(2.0 * g - old_g)
+        new_g = target_update(f)
+        for _ in range(inner_iterations - 1):
+            f = source_update(new_g)
+            new_g = target_update(f)
+        return f, new_g, g, count
+
+    nothing = ops.zeros_like(a), ops.zeros_like(b), ops.zeros_like(b), ops.zeros((), dtype_of(a))
+    f, g, _, count = repeat(iteration, nothing, num_iterations)
+    exponents = ((column(f) - count * problem.cost) + line(g)) / column(beta)
+    Q = padded(problem, ops.exp(ops.minimum(exponents, LARGEST_LOG[dtype_of(a)])))
+    # Potentials grow with each step, and their rounding with them: the marginals are made exact once more.
+    delta = 1.0 / filled(times(Q, b), problem.source_valid)
+    sigma = 1.0 / filled(times_transposed(Q, a * delta), problem.target_valid)
+    return column(a * delta) * Q * line(b * sigma)
 
 
 def filled(sums, valid):

@@ -5,16 +5,18 @@ import numbers
 import numpy as np
 from keras import ops
 
-from zoo.ot.backend import has_values
+from zoo.ot.backend import has_values, wide
 from zoo.ot.costs import absolute
 from zoo.ot.inputs import (
     SUM_TOLERANCE,
+    answer,
     as_float,
     dtype_of,
     refuse_empty,
     refuse_not_finite,
     same_type,
     weights_and_mask,
+    whole,
 )
 
 
@@ -66,17 +68,25 @@ def wasserstein_1d(source, target, source_weights=None, target_weights=None, *, 
     refuse_not_finite("Repair or remove those samples.", source=source, target=target)
     same_count = shapes[0][-1] == shapes[1][-1] and shapes[0][-1] is not None
     if source_weights is None and target_weights is None and same_count:
-        return ops.mean(_powers(ops.sort(source, axis=-1) - ops.sort(target, axis=-1), p), axis=-1)
-    source, source_levels = _quantiles(source, _weights("source", source_weights, source))
-    target, target_levels = _quantiles(target, _weights("target", target_weights, target))
+        value = ops.mean(_powers(ops.sort(source, axis=-1) - ops.sort(target, axis=-1), p), axis=-1)
+        return answer(value, whole(source), whole(target))
+    a, b = _weights("source", source_weights, source), _weights("target", target_weights, target)
+    wholes = [whole(array) for array in (source, target, a, b) if array is not None]
+    return answer(_between_quantiles(source, target, a, b, p), *wholes)
+
+
+def _between_quantiles(source, target, a, b, p):
+    """integral of |F^-1(t) - G^-1(t)|^p over t, (...)."""
+    source, source_levels = _quantiles(source, a)
+    target, target_levels = _quantiles(target, b)
     # Between two neighbours of the merged levels both quantile functions are constant.
     levels = ops.concatenate([source_levels, target_levels], axis=-1)
     order = ops.argsort(levels, axis=-1)
     levels = ops.take_along_axis(levels, order, axis=-1)
-    lengths = levels - ops.pad(levels[..., :-1], [[0, 0]] * (len(shapes[0]) - 1) + [[1, 0]])
+    lengths = levels - ops.pad(levels[..., :-1], [[0, 0]] * (len(levels.shape) - 1) + [[1, 0]])
     from_source = ops.cast(order < ops.shape(source)[-1], "int32")
     differences = _at(source, _earlier(from_source)) - _at(target, _earlier(1 - from_source))
-    return ops.sum(lengths * _powers(differences, p), axis=-1)
+    return ops.sum(ops.cast(lengths, dtype_of(source)) * _powers(differences, p), axis=-1)
 
 
 def _powers(differences, p):
@@ -87,14 +97,20 @@ def _powers(differences, p):
 
 
 def _quantiles(samples, weights):
-    """Samples in ascending order, and the level up to which each is the quantile: the cumulative weights."""
+    """Samples in ascending order, and the level up to which each is the quantile: the cumulative weights.
+
+    Levels are float64 wherever there is one: in float32 their differences, one part in the number of samples, would
+    keep only few digits.
+    """
+    exact = wide(samples)
     order = ops.argsort(samples, axis=-1)
     samples = ops.take_along_axis(samples, order, axis=-1)
     if weights is None:
         # k / n exactly rounded, so that levels such as 1/2 and 2/4 are equal.
         count = ops.shape(samples)[-1]
-        steps = ops.cast(ops.arange(1, count + 1), dtype_of(samples)) / ops.cast(count, dtype_of(samples))
+        steps = ops.cast(ops.arange(1, count + 1), exact) / ops.cast(count, exact)
         return samples, ops.broadcast_to(steps, ops.shape(samples))
+    weights = ops.cast(weights, exact)
     weights = ops.take_along_axis(weights / ops.sum(weights, axis=-1, keepdims=True), order, axis=-1)
     return samples, ops.cumsum(weights, axis=-1)
 

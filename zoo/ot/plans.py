@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from zoo.ot.inputs import as_float, refuse_empty, same_type
+from zoo.ot.inputs import answer, as_float, column, refuse_empty, refuse_not_finite, same_type, whole
 
 
 def barycentric_map(plan, target):
@@ -22,7 +22,8 @@ def barycentric_map(plan, target):
         Tensor (n, d) or (batch, n, d); float32, or float64 where an input is.
 
     Raises:
-        ValueError: If the shapes do not fit, or a set is empty.
+        ValueError: If the shapes do not fit or a set is empty; or, where values can be read, if they are not finite.
+            In a graph a row of such a plan maps to NaN, and all rows to such points.
 
     Example:
         >>> barycentric_map(ops.array([[0.25, 0.25], [0.5, 0.0]]), ops.array([[1.0], [3.0]]))  # [[2.], [1.]]
@@ -37,6 +38,8 @@ def barycentric_map(plan, target):
             f"Received: {shapes[0]} and {shapes[1]}. To map targets to sources, transpose the plan."
         )
     refuse_empty(plan=shapes[0], target=shapes[1])
+    refuse_not_finite("Solve again with finite costs, or remove those points.", plan=plan, target=target)
     mass = ops.sum(plan, axis=-1, keepdims=True)
     positive = mass > 0
-    return ops.where(positive, ops.matmul(plan, target) / ops.where(positive, mass, 1.0), 0.0)
+    image = ops.where(positive, ops.matmul(plan, target) / ops.where(positive, mass, 1.0), 0.0)
+    return answer(image, column(whole(plan)), whole(target, axes=2)[..., None, None])

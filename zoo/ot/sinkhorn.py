@@ -7,7 +7,9 @@ from keras import ops
 from zoo.checks import check_choice, check_positive
 from zoo.ot.backend import compiled
 from zoo.ot.inputs import (
+    check_penalty,
     check_strength,
+    check_tolerance,
     column,
     constant,
     dtype_of,
@@ -126,8 +128,8 @@ def sinkhorn(
 
     Raises:
         ValueError: If shapes do not fit or a set is empty; and, where values can be read (not while a graph is traced,
-            where the three values turn to NaN), if the cost is not finite, weights are negative or do not sum to 1, or
-            epsilon is not positive or too small for the type.
+            where all numbers turn to NaN), if the cost is not finite, weights are negative or do not sum to 1, or
+            epsilon is not positive or too small for the type, or if the iterations leave the range of numbers.
 
     Example:
         >>> x, y = keras.random.normal((64, 2)), keras.random.normal((64, 2)) + 3.0
@@ -138,12 +140,8 @@ def sinkhorn(
     check_choice("gradient", gradient, ("envelope", "unrolled"))
     check_positive("max_iterations", max_iterations)
     check_strength("epsilon", epsilon)
-    if not tolerance >= 0:
-        raise ValueError(f"`tolerance` must be at least 0. Received: {tolerance!r}. 0 never stops early.")
-    if marginal_penalty is not None and not marginal_penalty > 0:
-        raise ValueError(
-            f"`marginal_penalty` must be above 0. Received: {marginal_penalty!r}. None keeps the marginals exact."
-        )
+    check_tolerance(tolerance)
+    check_penalty(marginal_penalty)
     arguments = tensors(cost, epsilon, source_weights, target_weights, source_mask, target_mask)
     penalty, tolerance, limit = tensors(marginal_penalty, tolerance, max_iterations)
     result, wrong = _sinkhorn(
@@ -190,8 +188,8 @@ def _sinkhorn(
     (f, g), values, plan, error = evaluate(problem, penalty, *potentials, hold_plan=unrolled_iterations is None)
     if unrolled_iterations is not None:
         converged = error <= ops.cast(tolerance, dtype_of(error))
-    wrong = not_numbers(wrong, values[0])
-    values = [spoiled(value, wrong) for value in values]
+    wrong = not_numbers(wrong, *values)
+    *values, f, g, error, plan = (spoiled(member, wrong) for member in (*values, f, g, error, plan))
     converged = ops.logical_and(converged, ops.isfinite(values[1]))
     result = SinkhornResult(*values, f, g, converged, num_iterations, error, plan if return_plan else None)
     return restored(result), wrong
