@@ -1,6 +1,7 @@
 """Optimal transport as pure functions in `keras.ops`: batched, masked, differentiable, compiled. See docs/ot.md."""
 
 from zoo.checks import no_such_name
+from zoo.ot.convergence import ConvergenceWarning
 from zoo.ot.costs import cosine, cost_matrix, euclidean, squared_euclidean
 from zoo.ot.cross_bin import earth_mover, quadratic_form
 from zoo.ot.divergence import minibatch_energy_distance, sinkhorn_divergence
@@ -20,6 +21,7 @@ from zoo.ot.point_clouds import point_cloud_sinkhorn
 from zoo.ot.sinkhorn import SinkhornResult, sinkhorn
 
 __all__ = [
+    "ConvergenceWarning",
     "ExactResult",
     "IPOTResult",
     "SinkhornResult",
