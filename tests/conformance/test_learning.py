@@ -27,9 +27,9 @@ def test_logs_hold_every_term_as_the_mean_over_the_epoch(row):
     model = row.build()
     model.compile(**{name: keras.optimizers.SGD(0.0) for name in row.trains})
     whole = fit(model, row.examples(16), epochs=1, batch_size=16).history
-    assert set(whole) == {*model.terms, *model.counted}
+    assert set(whole) == {*model.terms, *model.gauges, *model.counted}
     own = {"confusion"} if model.counted else set()
-    assert {metric.name for metric in model.metrics} == {*model.terms, *own}
+    assert {metric.name for metric in model.metrics} == {*model.terms, *model.gauges, *own}
 
 
 def test_training_repeats_from_its_seed_and_differs_with_another(row):

@@ -4,7 +4,7 @@ from zoo.checks import no_such_name
 from zoo.ot.convergence import ConvergenceWarning
 from zoo.ot.costs import cosine, cost_matrix, euclidean, squared_euclidean
 from zoo.ot.cross_bin import earth_mover, quadratic_form
-from zoo.ot.divergence import minibatch_energy_distance, sinkhorn_divergence
+from zoo.ot.divergence import LossResult, minibatch_energy_distance, sinkhorn_divergence
 from zoo.ot.exact import ExactResult, exact
 from zoo.ot.histograms import (
     chi_squared,
@@ -24,6 +24,7 @@ __all__ = [
     "ConvergenceWarning",
     "ExactResult",
     "IPOTResult",
+    "LossResult",
     "SinkhornResult",
     "barycentric_map",
     "chi_squared",

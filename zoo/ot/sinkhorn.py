@@ -235,7 +235,8 @@ def _sinkhorn(
             fixed, penalty, tolerance, max_iterations, ops.any(wrong, axis=0), *begin(fixed, penalty)
         )
         potentials = [ops.stop_gradient(member) for member in potentials]
-        converged, num_iterations, error = progress.done, progress.iterations, progress.error
+        converged, num_iterations = progress.done, progress.iterations
+        error = ops.stop_gradient(progress.error)
     else:
         f, g = unroll(problem, penalty, unrolled_iterations, *begin(problem, penalty), method == "symmetric")
         potentials = f, g, ops.ones_like(f), ops.ones_like(g)
