@@ -35,13 +35,16 @@ class Config(adversarial.Config):
     num_features: int = 64
     """Features of the critic."""
     epsilon: float = 1.0
-    """Strength of the entropic regularisation in the unit of the cost (authors' MNIST code: 1)."""
-    max_iterations: int = 100
-    """Bound of the Sinkhorn iterations."""
+    """Strength of the entropic regularisation in the unit of the cost (authors' MNIST code: 1, for pixels
+    in [0, 1], which is 4 for ours)."""
+    max_iterations: int | None = None
+    """Bound of the Sinkhorn iterations; None for 2,000, or for 100 of `--gradient unrolled`."""
     cost: Literal["squared_euclidean", "euclidean", "cosine"] = "squared_euclidean"
     """Cost between examples or features."""
     debiased: bool = True
     """The divergence; False for the transport cost alone."""
+    value: Literal["regularized_cost", "transport_cost"] = "regularized_cost"
+    """Transport with its regularisation, or, as in the authors' code, without, for which gradients are unrolled."""
     gradient: Literal["envelope", "unrolled"] = "envelope"
     """Gradients with the plan held fixed, or through every iteration."""
     critic_steps: int = 1
@@ -70,6 +73,7 @@ def build(config, example_shape):
         max_iterations=config.max_iterations,
         cost=config.cost,
         debiased=config.debiased,
+        value=config.value,
         gradient=config.gradient,
         critic_steps=config.critic_steps,
         clip=config.clip,

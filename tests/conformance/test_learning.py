@@ -28,12 +28,12 @@ def test_logs_hold_every_term_as_the_mean_over_the_epoch(row):
     model.compile(**{name: keras.optimizers.SGD(0.0) for name in row.trains})
     whole = fit(model, row.examples(16), epochs=1, batch_size=16).history
     single = [terms for _, terms in row.trains.values()] if len(row.trains) == 1 else []
-    assert set(whole) == {*model.terms, *model.counted, *(["loss"] if single else [])}
+    assert set(whole) == {*model.terms, *model.gauges, *model.counted, *(["loss"] if single else [])}
     for terms in single:
         # The one objective is the sum of the terms that the table says are lowered.
         np.testing.assert_allclose(whole["loss"], np.sum([whole[term] for term in terms], axis=0), rtol=1e-6)
     own = {"confusion"} if model.counted else set()
-    assert {metric.name for metric in model.metrics} == {*model.terms, *own}
+    assert {metric.name for metric in model.metrics} == {*model.terms, *model.gauges, *own}
 
 
 def test_training_repeats_from_its_seed_and_differs_with_another(row):

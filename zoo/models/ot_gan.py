@@ -38,6 +38,10 @@ class OTGAN(LatentModel):
     those of the whole batch over all replicas; of an odd batch, one example is left out. Each update sees the whole
     batch; with (batch, generator_steps + 1, *example_shape), each sees its own, the critic the first.
 
+    Logs have `marginal_error` beside the terms: by how much of the mass, counted on both sides, the worst plan of a
+    step misses its marginals, a mean over steps. Above 0.01 or so gradients are off: raise `max_iterations` or
+    `epsilon`.
+
     Raises:
         ValueError: If the networks do not fit each other or an argument is out of range.
 
@@ -50,6 +54,7 @@ class OTGAN(LatentModel):
 
     optimizer_networks = {"critic_optimizer": "critic", "generator_optimizer": "generator"}
     smallest_batch = 2
+    gauges = ("marginal_error",)
 
     def __init__(
         self,
@@ -86,11 +91,22 @@ class OTGAN(LatentModel):
 
     def distance(self, real, fake):
         """D of features of real and of generated examples, (size, num_features) each; a scalar."""
+        return self.solve(real, fake)[0]
+
+    def solve(self, real, fake):
+        """`distance`, and {"marginal_error": how far its plans are from solutions}."""
         size = ops.shape(real)[0]
         # A lone example, as the last batch of an epoch may hold, is both halves.
         half = max(size // 2, 1) if isinstance(size, int) else ops.maximum(size // 2, 1)
         halves = real[:half], real[size - half :], fake[:half], fake[size - half :]
-        return ot.minibatch_energy_distance(*halves, self.epsilon, max_iterations=self.max_iterations)
+        options = {"max_iterations": self.max_iterations, "return_result": True}
+        found = ot.minibatch_energy_distance(*halves, self.epsilon, **options)
+        return found.value, {"marginal_error": found.marginal_error}
+
+    def negative(self, real, fake):
+        """What the critic lowers: -D, and what `solve` tells of it."""
+        value, told = self.solve(real, fake)
+        return -value, told
 
     def unit_features(self, examples):
         """The critic's features as the cosine cost sees them, (batch, num_features) of length 1."""
@@ -116,14 +132,14 @@ class OTGAN(LatentModel):
         """One critic update that raises the distance, then `generator_steps` of the generator that lower it."""
         batch = self.open_batch(examples)
         first, *others = shares(examples, 1 + self.generator_steps, self.example_shape)
-        joint = {"critic_loss": lambda real, fake: -self.distance(real, fake)}
         inputs = (first, self.latents(batch, "critic"), batch.uniform("mix"))
-        critic = minimize(self.critic_objective, inputs, self.critic, self.critic_optimizer, batch, joint)
-        joint = {"generator_loss": self.distance}
+        moved, joint = (self.critic, self.critic_optimizer), {"critic_loss": self.negative}
+        critic = minimize(self.critic_objective, inputs, *moved, batch, joint)
+        errors = [critic.pop("marginal_error")]
+        moved, joint = (self.generator, self.generator_optimizer), {"generator_loss": self.solve}
         for update, real in enumerate(others):
             inputs = (real, self.latents(batch, "generator", update))
-            generator = minimize(
-                self.generator_objective, inputs, self.generator, self.generator_optimizer, batch, joint
-            )
+            generator = minimize(self.generator_objective, inputs, *moved, batch, joint)
+            errors.append(generator.pop("marginal_error"))
             self.update_sampler()
-        return self.track(batch, **critic, **generator)
+        return self.track(batch, marginal_error=ops.max(errors), **critic, **generator)

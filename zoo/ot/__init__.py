@@ -1,9 +1,10 @@
 """Optimal transport as pure functions in `keras.ops`: batched, masked, differentiable, compiled. See docs/ot.md."""
 
 from zoo.checks import no_such_name
+from zoo.ot.convergence import ConvergenceWarning
 from zoo.ot.costs import cosine, cost_matrix, euclidean, squared_euclidean
 from zoo.ot.cross_bin import earth_mover, quadratic_form
-from zoo.ot.divergence import minibatch_energy_distance, sinkhorn_divergence
+from zoo.ot.divergence import LossResult, minibatch_energy_distance, sinkhorn_divergence
 from zoo.ot.exact import ExactResult, exact
 from zoo.ot.histograms import (
     chi_squared,
@@ -20,8 +21,10 @@ from zoo.ot.point_clouds import point_cloud_sinkhorn
 from zoo.ot.sinkhorn import SinkhornResult, sinkhorn
 
 __all__ = [
+    "ConvergenceWarning",
     "ExactResult",
     "IPOTResult",
+    "LossResult",
     "SinkhornResult",
     "barycentric_map",
     "chi_squared",

@@ -1,10 +1,30 @@
 """Losses between two sets of points that are made of several transport problems."""
 
+from typing import Any, NamedTuple
+
 from keras import ops
 
+from zoo.checks import check_choice
+from zoo.ot.convergence import warn_unconverged
 from zoo.ot.costs import cost_matrix
 from zoo.ot.inputs import check_strength, same_type, without_padding
-from zoo.ot.sinkhorn import sinkhorn
+from zoo.ot.sinkhorn import solved
+
+
+class LossResult(NamedTuple):
+    """A loss made of several transport problems, and whether they were solved.
+
+    Attributes:
+        value: The loss, () or (batch,).
+        converged: Whether the errors of all problems fell below the tolerance, bool () or (batch,).
+        num_iterations: Of the problem that took most, int32 () or (batch,).
+        marginal_error: Of the problem that misses its marginals most, as of `SinkhornResult`, () or (batch,).
+    """
+
+    value: Any
+    converged: Any
+    num_iterations: Any
+    marginal_error: Any
 
 
 def sinkhorn_divergence(
@@ -17,13 +37,17 @@ def sinkhorn_divergence(
     cost="squared_euclidean",
     source_mask=None,
     target_mask=None,
+    tolerance=1e-4,
+    max_iterations=2000,
     method="auto",
+    value="regularized_cost",
+    return_result=False,
     **options,
 ):
     """Sinkhorn divergence: entropic transport without its bias, 0 between a measure and itself.
 
     S = OT(a, b) - OT(a, a) / 2 - OT(b, b) / 2, where OT is the `regularized_cost` of `sinkhorn` (Feydy et al. 2019,
-    equation 3). Genevay et al. 2018 print twice this. Small epsilon: the transport cost; large epsilon: half the
+    equation 3). Genevay et al. 2018 print twice this, with the `transport_cost` for OT. Small epsilon: the transport cost; large epsilon: half the
     squared maximum mean discrepancy of the kernel -C.
 
     Args:
@@ -35,11 +59,19 @@ def sinkhorn_divergence(
         cost: "squared_euclidean", "euclidean", "cosine", or a symmetric function of two sets of points.
         source_mask: True at points, False at padding, (n,) or (batch, n).
         target_mask: The same for the targets, (m,) or (batch, m).
+        tolerance: As of `sinkhorn`, for each of the three problems.
+        max_iterations: Bound of the iterations of each.
         method: "auto" or "log", for the term between the two; the others are solved by "symmetric".
-        options: As `tolerance`, `max_iterations`, `epsilon_scaling`, `gradient`, `jit_compile` of `sinkhorn`.
+        value: What OT is: "regularized_cost", or "transport_cost", whose exact gradient needs `gradient="unrolled"`.
+        return_result: Whether to return a `LossResult`, which says whether the problems were solved.
+        options: As `epsilon_scaling`, `gradient`, `jit_compile` of `sinkhorn`.
 
     Returns:
         Tensor, () or (batch,), at least 0 up to rounding and the tolerance. Its gradients reach points and weights.
+        Or a `LossResult`.
+
+    Warns:
+        ConvergenceWarning: As `sinkhorn`; not where a result is returned, which says so itself.
 
     Raises:
         ValueError: As `sinkhorn` and `cost_matrix`; for `marginal_penalty`, whose divergence has another term.
@@ -54,25 +86,56 @@ def sinkhorn_divergence(
         )
 
     source, target = without_padding(source, source_mask), without_padding(target, target_mask)
+    check_choice("value", value, ("regularized_cost", "transport_cost"))
+    options |= {"tolerance": tolerance, "max_iterations": max_iterations}
 
-    def value(x, y, a, b, a_mask, b_mask, method):
+    def solve(x, y, a, b, a_mask, b_mask, method):
         masks = {"source_mask": a_mask, "target_mask": b_mask}
-        return sinkhorn(cost_matrix(x, y, cost), epsilon, a, b, method=method, **masks, **options).regularized_cost
+        return solved(cost_matrix(x, y, cost), epsilon, a, b, method=method, **masks, **options)[0]
 
-    between = value(source, target, source_weights, target_weights, source_mask, target_mask, method)
-    within_source = value(source, source, source_weights, source_weights, source_mask, source_mask, "symmetric")
-    within_target = value(target, target, target_weights, target_weights, target_mask, target_mask, "symmetric")
-    divergence = between - 0.5 * (within_source + within_target)
-    if source_mask is None and target_mask is None:
-        return divergence
-    # Where one side is all padding there is nothing to compare, though the other side's own cost is not 0.
-    masks = [ops.any(ops.cast(mask, "bool"), axis=-1) for mask in (source_mask, target_mask) if mask is not None]
-    some = masks[0] if len(masks) == 1 else ops.logical_and(*masks)
-    return ops.where(some, divergence, ops.zeros_like(divergence))
+    between = solve(source, target, source_weights, target_weights, source_mask, target_mask, method)
+    within_source = solve(source, source, source_weights, source_weights, source_mask, source_mask, "symmetric")
+    within_target = solve(target, target, target_weights, target_weights, target_mask, target_mask, "symmetric")
+    divergence = getattr(between, value) - 0.5 * (getattr(within_source, value) + getattr(within_target, value))
+    if source_mask is not None or target_mask is not None:
+        # Where one side is all padding there is nothing to compare, though the other side's own cost is not 0.
+        masks = [ops.any(ops.cast(mask, "bool"), axis=-1) for mask in (source_mask, target_mask) if mask is not None]
+        some = masks[0] if len(masks) == 1 else ops.logical_and(*masks)
+        divergence = ops.where(some, divergence, ops.zeros_like(divergence))
+    found = worst(divergence, ops.stack, (between, within_source, within_target))
+    return answer("sinkhorn_divergence", found, return_result, tolerance, max_iterations, options)
+
+
+def worst(value, joined, results):
+    """The `LossResult` of a value made of `SinkhornResult`s; `joined` puts members of all on a first axis."""
+    converged, num_iterations, error = (
+        joined([getattr(result, name) for result in results])
+        for name in ("converged", "num_iterations", "marginal_error")
+    )
+    return LossResult(value, ops.all(converged, axis=0), ops.max(num_iterations, axis=0), ops.max(error, axis=0))
+
+
+def answer(loss, result, return_result, tolerance, max_iterations, options):
+    """What a loss returns; the value alone comes with a warning where it is off."""
+    if return_result:
+        return result
+    if options.get("gradient", "envelope") == "envelope":
+        warn_unconverged(loss, result, tolerance, max_iterations, stacklevel=4)
+    return result.value
 
 
 def minibatch_energy_distance(
-    source, other_source, target, other_target, epsilon=1 / 500, *, cost="cosine", max_iterations=500, **options
+    source,
+    other_source,
+    target,
+    other_target,
+    epsilon=1 / 500,
+    *,
+    cost="cosine",
+    tolerance=1e-4,
+    max_iterations=2000,
+    return_result=False,
+    **options,
 ):
     """Minibatch energy distance between two distributions, from two independent batches of each.
 
@@ -87,11 +150,17 @@ def minibatch_energy_distance(
         other_target: Y', independent of Y, (n, d).
         epsilon: Strength of the regularisation, above 0. The paper's lambda is 1 / epsilon = 500.
         cost: "cosine", the paper's, another name, or a function of two sets of points.
-        max_iterations: Bound of the iterations; the paper always takes 500.
-        options: Other arguments of `sinkhorn`, such as `tolerance` or `jit_compile`.
+        tolerance: As of `sinkhorn`, for each of the six problems.
+        max_iterations: Bound of the iterations; the paper takes 500, whether they have converged or not
+            (`tolerance=0`).
+        return_result: Whether to return a `LossResult`, which says whether the problems were solved.
+        options: Other arguments of `sinkhorn`, such as `method` or `jit_compile`.
 
     Returns:
-        Tensor, () or (batch,).
+        Tensor, () or (batch,). Or a `LossResult`.
+
+    Warns:
+        ConvergenceWarning: As `sinkhorn`; not where a result is returned, which says so itself.
 
     Raises:
         ValueError: As `sinkhorn` and `cost_matrix`; or if the four batches have different shapes.
@@ -111,7 +180,12 @@ def minibatch_energy_distance(
     stacked = ops.concatenate([C[None] if len(C.shape) == 2 else C for C in costs])
     if len(ops.convert_to_tensor(epsilon).shape) == 1:
         epsilon = ops.tile(ops.convert_to_tensor(epsilon), [6])
-    values = sinkhorn(stacked, epsilon, max_iterations=max_iterations, **options).transport_cost
+    weights = dict.fromkeys(("source_weights", "target_weights", "source_mask", "target_mask"))
+    options = {**weights, **options, "tolerance": tolerance, "max_iterations": max_iterations}
+    result, _ = solved(stacked, epsilon, **options)
     shape = (6,) if len(costs[0].shape) == 2 else (6, -1)
-    first, second, third, fourth, within_source, within_target = ops.unstack(ops.reshape(values, shape), 6)
-    return first + second + third + fourth - 2.0 * (within_source + within_target)
+    values = ops.unstack(ops.reshape(result.transport_cost, shape), 6)
+    first, second, third, fourth, within_source, within_target = values
+    distance = first + second + third + fourth - 2.0 * (within_source + within_target)
+    found = worst(distance, lambda members: ops.reshape(members[0], shape), [result])
+    return answer("minibatch_energy_distance", found, return_result, tolerance, max_iterations, options)

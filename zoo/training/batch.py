@@ -95,13 +95,14 @@ class GlobalBatch:
         constants, so that the sum of the replicas' gradients is that of the value.
 
         Args:
-            function: Function of tensors (size, ...) that returns a scalar.
+            function: Function of tensors (size, ...) that returns a scalar, or a nest of them.
             points: Its arguments, this replica's rows of each, (num_rows, ...).
 
         Returns:
-            float32 scalar, the same on every replica.
+            float32 scalar, or the nest of them, the same on every replica.
         """
-        return ops.cast(function(*(self.of_all(ops.cast(one, "float32")) for one in points)), "float32")
+        found = function(*(self.of_all(ops.cast(one, "float32")) for one in points))
+        return tf.nest.map_structure(lambda one: ops.cast(one, "float32"), found)
 
     def of_all(self, points):
         """Points of the rows of all replicas in order, (size, ...), from this replica's (num_rows, ...).

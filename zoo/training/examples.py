@@ -165,8 +165,8 @@ def with_steps(given, steps):
             raise ValueError(
                 f"`{data}` does not say where an epoch of it ends. Expected `{name}`, the number of batches to take. "
                 f"Received: {type(batches).__name__} without it. For a set of `zoo.data` it is "
-                "`source.steps_per_epoch(64)`, which `source.batches(64)` brings along, unless `map` or the like made another data set of it; "
-                "`dataset.take(n)` ends one."
+                "`source.steps_per_epoch(64)`, which `source.batches(64)` brings along, unless `map` or the like made "
+                "another data set of it; `dataset.take(n)` ends one."
             )
     return {**given, **known}
 

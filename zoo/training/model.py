@@ -27,13 +27,15 @@ class TrainStepModel(keras.Model):
     argument as an attribute of the same name, says in `optimizer_networks` which optimizer moves which network, or
     tuple of networks, and defines `example_shape`, `default_optimizer`, `train_step`, `signatures` and `call`. Where
     its terms depend on its arguments, it passes them to this constructor; `smallest_batch` is the fewest examples that
-    it can learn from, `counted` what its `figures` add to the terms, `higher_is_better` which of both rise as the
-    model learns, and `remedy` what to try where training has broken. Where one optimizer moves all, `fit` lowers the sum
-    of the `objective_terms`, and logs it as `loss`. One with a loss that means something on held-out examples has a
+    it can learn from, `gauges` what its steps tell of themselves beside the terms, logged as its mean over the epoch,
+    `counted` what its `figures` add to both, `higher_is_better` which of all these rise as the model learns, and
+    `remedy` what to try where training has broken. Where one optimizer moves all, `fit` lowers the sum of the
+    `objective_terms`, and logs it as `loss`. One with a loss that means something on held-out examples has a
     `test_step`, which ends in `observe`.
     """
 
     terms = ()
+    gauges = ()
     counted = ()
     higher_is_better = ()
     optimizer_networks = {}
@@ -57,7 +59,7 @@ class TrainStepModel(keras.Model):
             aggregation="only_first_replica",
             name="step",
         )
-        self.trackers = [keras.metrics.Mean(name=name) for name in self.terms]
+        self.trackers = [keras.metrics.Mean(name=name) for name in (*self.terms, *self.gauges)]
         self.stop_requested = self.interrupted = False
         self.steps_left = math.inf
         self.built = True
@@ -70,7 +72,7 @@ class TrainStepModel(keras.Model):
     @property
     def better(self):
         """Which way each name in the logs is better, {name: "min" or "max"}."""
-        names = (*self.terms, *self.counted)
+        names = (*self.terms, *self.gauges, *self.counted)
         return {name: "max" if name in self.higher_is_better else "min" for name in names}
 
     @property
@@ -80,7 +82,7 @@ class TrainStepModel(keras.Model):
 
     @property
     def metrics(self):
-        """The running means of the loss terms, reset at each epoch."""
+        """The running means of the loss terms and gauges, reset at each epoch."""
         return list(self.trackers)
 
     @property
@@ -117,7 +119,7 @@ class TrainStepModel(keras.Model):
         Args:
             batch: `GlobalBatch` of the step.
             weights: As of `observe`.
-            **terms: What `minimize` returned of each name in `self.terms` that this step computed.
+            **terms: What `minimize` returned of each name in `self.terms` and `self.gauges` that this step computed.
 
         Returns:
             {name: running mean over the epoch, on this replica}.

@@ -27,11 +27,11 @@ def minimize(objective, inputs, networks, optimizer, batch, joint=None, keep=())
             take up, such as generated examples; they come in float32, without gradients.
         joint: {name: function} of the terms that all rows of the batch make together, such as the distance between
             two sets of points. The function takes the term's points, of the rows of all replicas in order and in
-            float32, and returns a scalar, float32.
+            float32, and returns a scalar, float32, or it and {name: scalar} of what is to be logged beside it.
 
     Returns:
-        {name: mean of the term over this replica's rows, or the joint value, float32 scalar}, and what is to be kept,
-        as it was before the update.
+        {name: mean of the term over this replica's rows, or the joint value, float32 scalar}, what joint terms tell
+        beside it, and what is to be kept, as it was before the update.
 
     Raises:
         ValueError: If no term depends on the networks.
@@ -50,7 +50,7 @@ def minimize(objective, inputs, networks, optimizer, batch, joint=None, keep=())
             tape.watch(values)
             terms = objective(*inputs)
             kept = {name: _placed(terms.pop(name), index, batch) for name in keep}
-            together = {name: batch.joint(function, terms.pop(name)) for name, function in joint.items()}
+            together, told = _together(joint, {name: terms.pop(name) for name in joint}, batch)
             loss = scale * (sum(together.values()) + sum(batch.mean(rows) for rows in terms.values()))
         gradients = tape.gradient(loss, values)
         connected[:] = [gradient is not None for gradient in gradients]
@@ -66,7 +66,7 @@ def minimize(objective, inputs, networks, optimizer, batch, joint=None, keep=())
             for gradient, variable in zip(gradients, variables, strict=True)
             if gradient is not None
         ]
-        return found, sums, together, kept
+        return found, sums, {**together, **told}, kept
 
     gradients, sums, together, kept = _computed(gradients_of, batch)(tf.range(batch.num_rows), *inputs)
     moved = [variable for variable, used in zip(variables, connected, strict=True) if used]
@@ -84,7 +84,7 @@ def _apart(objective, inputs, joint, batch):
     term (Gao et al. 2021, Scaling deep contrastive learning batch size under memory limited setup, section 3.2).
 
     Returns:
-        (objective without joint terms, its inputs, {name: value of the joint term}).
+        (objective without joint terms, its inputs, {name: value of the joint term, or what it tells}).
     """
 
     def points_of(*inputs):
@@ -96,7 +96,7 @@ def _apart(objective, inputs, joint, batch):
     points = _computed(points_of, batch)(*inputs, tf.range(batch.num_rows))
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(points)
-        together = {name: batch.joint(joint[name], sets) for name, sets in zip(joint, points, strict=True)}
+        together, told = _together(joint, dict(zip(joint, points, strict=True)), batch)
         total = sum(together.values())
     prices = tape.gradient(total, points, unconnected_gradients="zero")
 
@@ -109,7 +109,15 @@ def _apart(objective, inputs, joint, batch):
             terms[name] = worth * ops.cast(batch.size, "float32")
         return terms
 
-    return priced, (*inputs, *tf.nest.flatten(prices)), together
+    return priced, (*inputs, *tf.nest.flatten(prices)), {**together, **told}
+
+
+def _together(joint, points, batch):
+    """({name: value of a joint term}, {name: what it tells beside it}), from {name: its points}."""
+    found = {name: batch.joint(function, points[name]) for name, function in joint.items()}
+    pairs = {name: one if isinstance(one, tuple) else (one, {}) for name, one in found.items()}
+    told = {name: tf.stop_gradient(one) for _, beside in pairs.values() for name, one in beside.items()}
+    return {name: value for name, (value, _) in pairs.items()}, told
 
 
 def _placed(points, index, batch):
