@@ -148,12 +148,22 @@ def test_translations_are_judged_by_cycles_and_by_classifiers_of_the_target():
     assert found["accuracy_x_to_y"] == real["accuracy_x_to_y"]
 
 
-def test_domains_without_common_classes_have_no_accuracies():
+def test_domains_without_common_classes_are_told_apart_instead():
+    """What leaves images as they are has no cycle error, and no image of the other domain either."""
     pair = data.Pair(data.load("digits/3"), data.load("digits/8"))
     evaluate = TranslationEvaluator(pair, data.load_pair(("digits/3", "digits/8"), split="test"))
-    assert evaluate.real() == evaluate.untranslated() == {}
+    real, untranslated = evaluate.real(), evaluate.untranslated()
+    assert set(real) == {"domain_x_to_y", "domain_y_to_x"} and min(real.values()) > 0.9
+    # An image is taken for one domain or the other.
+    assert untranslated["domain_x_to_y"] == pytest.approx(1 - real["domain_y_to_x"])
+    assert evaluate(Shifts(0, 0)) == {"cycle_error": 0, "cycle_error_x": 0, "cycle_error_y": 0, **untranslated}
+
+    class Swaps:
+        def translate(self, images, direction):
+            return evaluate.images[direction == "x_to_y"]
+
+    assert {name: value for name, value in evaluate(Swaps()).items() if name in real} == real
     found = evaluate(Shifts(0.25, 0.0))
-    assert set(found) == {"cycle_error", "cycle_error_x", "cycle_error_y"}
     # Black pixels become brighter by 0.25, and white ones cannot.
     assert 0.1 < found["cycle_error_x"] < 0.25
 

@@ -18,6 +18,7 @@ IMAGE_SAMPLES = 5000
 CLASSIFIER_EXAMPLES = 60_000
 CODED_EXAMPLES = 10_000
 TRANSLATED_EXAMPLES, TRANSLATED_PIXELS = 2000, 4_000_000
+DOMAIN_EXAMPLES, DOMAIN_PIXELS = 10_000, 16_000_000
 TRANSLATED_TEXTS, UNTRAINED_TEXTS = 2000, 64
 DETECTED_IMAGES, UNTRAINED_IMAGES = 1000, 16
 PASTED_PIXELS = 16_000_000
@@ -166,9 +167,11 @@ class CodeEvaluator:
 class TranslationEvaluator:
     """What translations of held-out images between two domains X and Y are worth.
 
-    Cycle error: the mean of |F(G(x)) - x|, and of |G(F(y)) - y|, over values in [-1, 1]. Where both domains have the
-    same classes: the share of translated images that a classifier gets right which was trained on real images of the
-    target domain, beside the same for images as they are, and for real images of the target domain.
+    Cycle error: the mean of |F(G(x)) - x|, and of |G(F(y)) - y|, over values in [-1, 1]. It is 0 where nothing is
+    translated, so another figure stands beside it. Where both domains have the same classes: the share of translated
+    images that a classifier gets right which was trained on real images of the target domain. Elsewhere: the share that
+    a classifier takes for images of the target domain which was trained to tell real images of the two apart; it looks
+    at style alone, not at what is shown. Either beside the same for images as they are, and for real ones.
 
     Args:
         train: `zoo.data.Pair` that the model learns from.
@@ -187,7 +190,7 @@ class TranslationEvaluator:
         self.names = tuple(side.name for side in self.sides)
         most = min(TRANSLATED_EXAMPLES, max(1, TRANSLATED_PIXELS // (test.shape[0] * test.shape[1])))
         sides = [(side, min(side.size, most)) for side in (test.x, test.y)]
-        self.labels, self._classifiers = None, None
+        self.labels, self._classifiers, self._domain_classifier = None, None, None
         if train.x.is_labelled and train.y.is_labelled and train.x.num_classes == train.y.num_classes:
             found = [side.labelled(count) for side, count in sides]
             self.images, self.labels = zip(*found, strict=True)
@@ -203,10 +206,15 @@ class TranslationEvaluator:
         errors = {"cycle_error": sum(errors) / 2, "cycle_error_x": errors[0], "cycle_error_y": errors[1]}
         return {**errors, **self.accuracies(*translations)}
 
+    def domains(self, of_x, of_y):
+        """{"domain_x_to_y", "domain_y_to_x"}: shares of what stands for X that is taken for Y, and the other way."""
+        taken = [_right(self.domain_classifier(), images, want) for images, want in ((of_x, 1), (of_y, 0))]
+        return {f"domain_{direction}": share for direction, share in zip(DIRECTIONS, taken, strict=True)}
+
     def accuracies(self, of_x, of_y):
-        """{"accuracy_x_to_y", "accuracy_y_to_x"} of what stands for X in Y, and for Y in X; empty without classes."""
+        """{"accuracy_x_to_y", "accuracy_y_to_x"} of what stands for X in Y, and for Y in X, or `domains` of them."""
         if self.labels is None:
-            return {}
+            return self.domains(of_x, of_y)
         judges = self.classifiers()[::-1]
         rights = [_right(*one) for one in zip(judges, (of_x, of_y), self.labels, strict=True)]
         return {f"accuracy_{direction}": right for direction, right in zip(DIRECTIONS, rights, strict=True)}
@@ -218,7 +226,7 @@ class TranslationEvaluator:
     def real(self):
         """The accuracies that real images of the target domains reach."""
         if self.labels is None:
-            return {}
+            return self.domains(*self.images[::-1])
         rights = [_right(*one) for one in zip(self.classifiers(), self.images, self.labels, strict=True)]
         return {f"accuracy_{direction}": right for direction, right in zip(DIRECTIONS, rights[::-1], strict=True)}
 
@@ -227,6 +235,17 @@ class TranslationEvaluator:
         if self._classifiers is None:
             self._classifiers = [classifier_of(side, self.cache_dir) for side in self.sides]
         return self._classifiers
+
+    def domain_classifier(self):
+        """That which tells images of the two domains apart, 0 for X and 1 for Y; trained on first use."""
+        if self._domain_classifier is None:
+            most = min(DOMAIN_EXAMPLES, max(1, DOMAIN_PIXELS // (self.images[0].shape[1] * self.images[0].shape[2])))
+            sides = [side.examples(min(side.size, most)) for side in self.sides]
+            labels = np.repeat([0, 1], [len(side) for side in sides])
+            self._domain_classifier = _classifier(
+                np.concatenate(sides), labels, "-or-".join(self.names), self.cache_dir
+            )
+        return self._domain_classifier
 
 
 class TextEvaluator:
@@ -454,13 +473,16 @@ class SegmentationEvaluator:
 
 def classifier_of(source, cache_dir=None):
     """The small classifier of a labelled `zoo.data.Source`, a function from images to features and logits."""
+    # A sample stands for a set that may not fit into memory.
+    images, labels = source.labelled(CLASSIFIER_EXAMPLES if source.size > CLASSIFIER_EXAMPLES else None)
+    return _classifier(images, labels, Path(source.name).name, cache_dir)
+
+
+def _classifier(images, labels, name, cache_dir):
     from zoo.metrics import classifier_features
 
     cache_dir = Path(cache_dir or os.environ.get("ZOO_CACHE_DIR") or "~/.cache/zoo").expanduser()
-    # A sample stands for a set that may not fit into memory.
-    images, labels = source.labelled(CLASSIFIER_EXAMPLES if source.size > CLASSIFIER_EXAMPLES else None)
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(source.name).name)
-    return classifier_features(images, labels, name=name, cache_dir=cache_dir)
+    return classifier_features(images, labels, name=re.sub(r"[^A-Za-z0-9_.-]+", "-", name), cache_dir=cache_dir)
 
 
 def _judged_rows(test, max_images, batch_size):

@@ -103,16 +103,16 @@ class Translation:
         return drawn
 
     def report(self, metrics):
-        """One line that sets the cycle error and the accuracies beside what they are without translation."""
+        """One line that sets cycle error, and accuracies or domains, beside what they are without translation."""
         line = f"cycle error {metrics['cycle_error']:.4f} (untrained {metrics['untrained']['cycle_error']:.4f})"
         for direction, names in zip(DIRECTIONS, (self.evaluate.names, self.evaluate.names[::-1]), strict=True):
-            key = f"accuracy_{direction}"
-            if key in metrics:
-                right, untranslated, real = (
-                    100 * one[key] for one in (metrics, metrics["untranslated"], metrics["real"])
-                )
-                line += (
-                    f"; {names[0]} as {names[1]} {right:.1f} % right "
-                    f"(untranslated {untranslated:.1f} %, real {names[1]} {real:.1f} %)"
-                )
+            for key, what in ((f"accuracy_{direction}", "right"), (f"domain_{direction}", f"taken for {names[1]}")):
+                if key in metrics:
+                    share, untranslated, real = (
+                        100 * one[key] for one in (metrics, metrics["untranslated"], metrics["real"])
+                    )
+                    line += (
+                        f"; {names[0]} as {names[1]} {share:.1f} % {what} "
+                        f"(untranslated {untranslated:.1f} %, real {names[1]} {real:.1f} %)"
+                    )
         return line + "."
