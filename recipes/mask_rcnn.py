@@ -16,8 +16,8 @@ Scenes have small digits that lie over each other: in 28 minutes on two cores, w
 environment (for CPUs on which TensorFlow leaves it off) and `--image-size 192 --batch-size 4 --num-box-samples 32
 --num-anchor-samples 128 --num-training-proposals 300 --anchor-sizes 32 64 128 256 512 --reduce 0.8 --enlarge 1.25
 --recolour 0.4 --weight-decay 0.05 --steps-per-epoch 520`, the small backbone reaches a mask AP of 62.9 (AP50 85.4,
-boxes 68.0) on the 200 test scenes, on which these options were chosen: unseen digits on the other halves of the same two
-photos. The second command learns 31 pictures of COCO by heart, half of whose objects are below 16 x 16 pixels:
+boxes 68.0) on the 200 test scenes, on which these options were chosen: unseen digits on the other halves of the same
+two photos. The second command learns 31 pictures of COCO by heart, half of whose objects are below 16 x 16 pixels:
 after these 4,500 steps, 72 minutes on one core, their mask AP is 89.2 (AP50 95.9, boxes 86.2).
 """
 
