@@ -154,6 +154,7 @@ def test_domains_without_common_classes_are_told_apart_instead():
     evaluate = TranslationEvaluator(pair, data.load_pair(("digits/3", "digits/8"), split="test"))
     real, untranslated = evaluate.real(), evaluate.untranslated()
     assert set(real) == {"domain_x_to_y", "domain_y_to_x"} and min(real.values()) > 0.9
+    assert {evaluate.better[name] for name in real} == {"max"}
     # An image is taken for one domain or the other.
     assert untranslated["domain_x_to_y"] == pytest.approx(1 - real["domain_y_to_x"])
     assert evaluate(Shifts(0, 0)) == {"cycle_error": 0, "cycle_error_x": 0, "cycle_error_y": 0, **untranslated}

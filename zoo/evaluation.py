@@ -182,7 +182,7 @@ class TranslationEvaluator:
 
     better = {
         **dict.fromkeys(("cycle_error", "cycle_error_x", "cycle_error_y"), "min"),
-        **{f"accuracy_{direction}": "max" for direction in DIRECTIONS},
+        **{f"{what}_{direction}": "max" for what in ("accuracy", "domain") for direction in DIRECTIONS},
     }
 
     def __init__(self, train, test, cache_dir=None):
