@@ -171,7 +171,8 @@ class TranslationEvaluator:
     translated, so another figure stands beside it. Where both domains have the same classes: the share of translated
     images that a classifier gets right which was trained on real images of the target domain. Elsewhere: the share that
     a classifier takes for images of the target domain which was trained to tell real images of the two apart; it looks
-    at style alone, not at what is shown. Either beside the same for images as they are, and for real ones.
+    at style alone, not at what is shown, and takes noise, too, for one of the two. Either stands beside the
+    same for images as they are, and for real ones.
 
     Args:
         train: `zoo.data.Pair` that the model learns from.
