@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from zoo.serving.formats.batching_config import BatchingParameters, read_batching
+from zoo.serving.loader.library import TensorFlowError
 from zoo.serving.server.batching import Batcher
 from zoo.serving.server.errors import ServingError
 
@@ -102,15 +104,52 @@ def test_a_full_queue_refuses():
     assert results[5].code.name == "UNAVAILABLE" and "queue to which this task was submitted is full" in str(results[5])
 
 
-def test_a_failed_batch_fails_all_its_requests_and_no_other():
-    def fail(x):
-        if 3 in x:
-            raise ValueError("three")
+def fails_for(bad):
+    """A model that refuses a batch with any of some rows, as TensorFlow does for one file that is no image."""
+
+    def answer(x):
+        if set(x.tolist()) & set(bad):
+            raise ValueError(f"refused {sorted(set(x.tolist()) & set(bad))}")
         return {"y": 2 * x}
 
-    model = Doubler(held=True, answer=fail)
-    results = run(one_thread(max_batch_size=2), model, [("s", [n]) for n in range(5)], model.let_go)
-    assert results[:3] == [[0], [2], [4]] and all(isinstance(result, ValueError) for result in results[3:])
+    return answer
+
+
+@pytest.mark.parametrize("sizes", [(), (16,)])
+def test_a_bad_row_fails_alone(sizes):
+    """What a client gets is what it would get if it was alone, as without batching; with padding too."""
+    model = Doubler(held=True, answer=fails_for([3, 6]))
+    parameters = one_thread(max_batch_size=16, allowed_batch_sizes=sizes)
+    results = run(parameters, model, [("s", [n]) for n in range(9)], model.let_go)
+    for number, result in enumerate(results):
+        assert str(result) == f"refused [{number}]" if number in (3, 6) else result == [2 * number]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda x: {"y": 2 * x} if len(x) <= 2 else 1 / 0,  # memory that runs out
+        lambda x: {"y": 2 * x[x != 3]},  # a row without an answer, which shifts those behind it
+    ],
+)
+def test_an_error_of_the_whole_batch_is_no_error_of_its_requests(answer):
+    model = Doubler(held=True, answer=answer)
+    results = run(one_thread(), model, [("s", [n]) for n in (0, 1, 2, 3, 4)], model.let_go)
+    assert [results[n] for n in (0, 1, 2, 4)] == [[0], [2], [4], [8]]
+    assert results[3] == [6] or "0th dimension" in str(results[3])
+
+
+def test_a_batch_that_failed_is_not_run_again_for_who_is_late():
+    def answer(x):
+        time.sleep(0.3)
+        raise ValueError("no")
+
+    model = Doubler(held=True, answer=answer)
+    results = run(one_thread(), model, [("s", [n]) for n in range(4)], model.let_go, seconds=0.4)
+    assert all(isinstance(result, ValueError | TimeoutError) for result in results)
+    assert (
+        model.sizes[:2] == [1, 3] and len(model.sizes) <= 2 + 1
+    )  # of the batch, at most one is run before all are late
 
 
 def test_outputs_without_a_row_per_input_are_an_error():
@@ -119,8 +158,36 @@ def test_outputs_without_a_row_per_input_are_an_error():
         "0th dimension": lambda x: {"y": x[:1]},
     }.items():
         model = Doubler(held=True, answer=answer)
-        *_, error = run(one_thread(), model, [("s", [1, 1]), ("s", [2]), ("s", [3])], model.let_go)
+        *_, error = run(one_thread(), model, [("s", [1, 1]), ("s", [2, 2]), ("s", [3, 3])], model.let_go)
         assert error.code.name == "FAILED_PRECONDITION" and words in str(error)
+
+
+def test_what_was_quick_does_not_hold_others_up_when_it_is_slow():
+    """A run that takes long is handed to a thread, though the last one was over at once; the event loop goes on."""
+    pauses = []
+
+    class Slow(Doubler):
+        def predict(self, signature, inputs, outputs, seconds):
+            steps = int(inputs["x"][0])
+            if steps:
+                time.sleep(min(seconds, 1.5))
+                if seconds < 1.5:
+                    raise TensorFlowError("failed", 4, "Timed out waiting for notification")
+            return super().predict(signature, inputs, outputs, seconds)
+
+    async def everything():
+        batcher, model, loop = Batcher(one_thread()), Slow(), asyncio.get_running_loop()
+        assert (await batcher.run(model, "s", {"x": np.array([0])}, None, 10))["y"].tolist() == [0]
+        answer = asyncio.create_task(batcher.run(model, "s", {"x": np.array([1])}, None, 10))
+        while not answer.done():
+            last = loop.time()
+            await asyncio.sleep(0.001)
+            pauses.append(loop.time() - last)
+        batcher.close()
+        return (await answer)["y"].tolist()
+
+    assert asyncio.run(everything()) == [2]
+    assert max(pauses) < 1.2 and len(pauses) > 20
 
 
 def test_who_gives_up_costs_nothing():

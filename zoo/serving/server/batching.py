@@ -14,8 +14,12 @@ from zoo.serving.server.errors import ServingError, invalid
 
 # A run shorter than this many seconds ends sooner on the event loop's own thread than if it were handed over and back,
 _QUICK = 0.002
-# which holds others up, and so is for when there are none, for this many seconds now.
+# which holds others up, and so is for when there are none, for this many seconds now,
 _ALONE = 0.1
+# and only if it has ended after this many, however long runs of its size took before.
+_BRIEF = 0.05
+
+_LATE = 4  # TensorFlow's code of a deadline that has passed
 
 
 @dataclass(eq=False)
@@ -44,7 +48,7 @@ class Batcher:
         self._queues = {}  # (model, signature, outputs, shapes) -> tasks in order of arrival
         self._running, self._alarm, self._awake = 0, None, False
         self._waiting, self._crowded = 0, 0.0  # requests without an answer; when there were last two at a time
-        self._seconds = weakref.WeakKeyDictionary()  # model -> {signature: how long its last run took}
+        self._seconds = weakref.WeakKeyDictionary()  # model -> {signature: (seconds, bytes) of its last run}
         self._threads = ThreadPoolExecutor(parameters.num_batch_threads, thread_name_prefix="batch")
 
     async def run(self, model, signature, inputs, outputs, seconds):
@@ -62,7 +66,7 @@ class Batcher:
 
         Raises:
             ServingError: No rows, too many, or a full queue.
-            TensorFlowError, ValueError: The batch failed, for all its requests.
+            TensorFlowError, ValueError: This request failed; one that fails in company is run again by itself.
             TimeoutError: It took too long.
         """
         now, rows, most = time.monotonic(), _count_rows(inputs), self._parameters.max_batch_size
@@ -125,32 +129,49 @@ class Batcher:
         if not tasks:
             return
         self._running += 1
-        loop, rows = asyncio.get_running_loop(), sum(task.rows for task in tasks)
-        self._observe(rows, time.monotonic() - tasks[0].arrived)
+        loop, size = asyncio.get_running_loop(), sum(_count_bytes(task.inputs) for task in tasks)
+        self._observe(sum(task.rows for task in tasks), time.monotonic() - tasks[0].arrived)
         model, signature, *_ = key
         lately = self._seconds.setdefault(model, {})
 
-        def work():
+        def work(limit=None):
             started = time.perf_counter()
-            try:
-                result = self._run_batch(key, tasks, rows)
-            except Exception as error:
-                result = error
-            lately[signature] = time.perf_counter() - started
-            return result
+            results = self._run_all(key, tasks, limit)
+            lately[signature] = time.perf_counter() - started, size
+            return results
 
-        if lately.get(signature, 1.0) < _QUICK and time.monotonic() - self._crowded > _ALONE:
-            self._finish(tasks, work())
-        else:
-            self._threads.submit(lambda: loop.call_soon_threadsafe(self._finish, tasks, work()))
+        seconds, largest = lately.get(signature, (1.0, 0))
+        if seconds < _QUICK and size <= largest and time.monotonic() - self._crowded > _ALONE:
+            results = work(_BRIEF)
+            if not any(isinstance(result, Exception) and getattr(result, "code", None) == _LATE for result in results):
+                self._finish(tasks, results)
+                return
+        self._threads.submit(lambda: loop.call_soon_threadsafe(self._finish, tasks, work()))
 
-    def _run_batch(self, key, tasks, rows):
+    def _run_all(self, key, tasks, limit):
+        """A result or error of each task: they run together and, if that fails, alone: a bad row fails by itself."""
+        try:
+            return self._run_batch(key, tasks, limit)
+        except Exception as error:
+            return [error] if len(tasks) == 1 else [self._run_again(key, task, error) for task in tasks]
+
+    def _run_again(self, key, task, error):
+        """Run a task of a batch that failed by itself, if its client still waits."""
+        if task.answer.done() or task.deadline <= time.monotonic():
+            return error
+        try:
+            return self._run_batch(key, [task], again=True)[0]
+        except Exception as own:
+            return own
+
+    def _run_batch(self, key, tasks, limit=None, again=False):
         model, signature, outputs, _ = key
+        rows = sum(task.rows for task in tasks)
         padding = next((size - rows for size in self._parameters.allowed_batch_sizes if size >= rows), 0)
         inputs = tasks[0].inputs if len(tasks) == 1 and not padding else _merge([t.inputs for t in tasks], padding)
         seconds = max(task.deadline for task in tasks) - time.monotonic()
-        results = model.predict(signature, inputs, outputs, seconds)
-        if len(tasks) == 1 and not padding:
+        results = model.predict(signature, inputs, outputs, min(seconds, limit or seconds))
+        if len(tasks) == 1 and not padding and not again:
             return [results]
         for name, array in results.items():
             if not array.ndim:
@@ -167,15 +188,15 @@ class Batcher:
             for task, end in zip(tasks, ends, strict=True)
         ]
 
-    def _finish(self, tasks, result):
+    def _finish(self, tasks, results):
         self._running -= 1
-        for index, task in enumerate(tasks):
+        for task, result in zip(tasks, results, strict=True):
             if task.answer.done():
                 continue
             if isinstance(result, Exception):
                 task.answer.set_exception(result)
             else:
-                task.answer.set_result(result[index])
+                task.answer.set_result(result)
         self._start_what_is_due()
 
 
@@ -185,6 +206,12 @@ def _count_rows(inputs):
     if len({len(array) for array in inputs.values()}) != 1:
         raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
     return len(next(iter(inputs.values())))
+
+
+def _count_bytes(inputs):
+    """How much memory inputs take, their strings too."""
+    strings = (array for array in inputs.values() if array.dtype == object)
+    return sum(array.nbytes for array in inputs.values()) + sum(len(item) for array in strings for item in array.flat)
 
 
 def _merge(requests, padding):
