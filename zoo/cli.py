@@ -216,7 +216,7 @@ def _short(value):
 def _read_inputs(text):
     try:
         inputs = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"--inputs must be a JSON object, such as '{{\"seed\": [0, 1]}}'. {error}.") from None
     if not isinstance(inputs, dict):
         raise ValueError(f"--inputs must be a JSON object of inputs. Received: {type(inputs).__name__}.")

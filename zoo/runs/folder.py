@@ -123,5 +123,5 @@ def read_json(path):
     """
     try:
         return json.loads(path.read_text()) if path.exists() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}. Restore it, or give another `--out`.") from None

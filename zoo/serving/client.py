@@ -8,6 +8,7 @@ import grpc
 import numpy as np
 
 from zoo.checks import check_kind
+from zoo.serving.formats.dtypes import NAMES, SENT
 from zoo.serving.formats.protos import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -17,7 +18,7 @@ from zoo.serving.formats.protos import (
 )
 from zoo.serving.formats.signatures import describe_signatures, names_of
 from zoo.serving.formats.tensors import fill_proto, to_array
-from zoo.serving.formats.values import as_array, as_text
+from zoo.serving.formats.values import as_array, as_sent, as_text
 
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")  # of gRPC
 _ADDRESS = re.compile(r"(?P<host>[^/\s]+):(?P<port>[0-9]{1,5})")
@@ -233,14 +234,17 @@ class Client:
         return ""
 
     def _as_array(self, value, model, version, label, signature, name):
-        """A list has no dtype of its own: it takes that of the signature, which is asked for once."""
-        if not isinstance(value, np.ndarray | np.generic):
-            key = model, version, label
-            if key not in self._described:
-                self._described[key] = self.signatures(model, version=version, label=label)
-            dtype, _ = self._described[key].get(signature, {"inputs": {}})["inputs"].get(name, (None, None))
-            return as_array(f"Input `{name}`", value, dtype)
-        return as_text(f"Input `{name}`", value) if value.dtype.kind in "OUS" else np.asarray(value)
+        """A list has no dtype of its own, and some cannot be sent: it takes the signature's, asked for once."""
+        what, is_array = f"Input `{name}`", isinstance(value, np.ndarray | np.generic)
+        if is_array and value.dtype.kind in "OUST":
+            return as_text(what, value)
+        if is_array and NAMES.get(value.dtype.newbyteorder("=")) in SENT:
+            return np.asarray(value)
+        key = model, version, label
+        if key not in self._described:
+            self._described[key] = self.signatures(model, version=version, label=label)
+        dtype, _ = self._described[key].get(signature, {"inputs": {}})["inputs"].get(name, (None, None))
+        return (as_sent if is_array else as_array)(what, value, dtype)
 
 
 def _fill_spec(spec, model, version=None, label=None):

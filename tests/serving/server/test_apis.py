@@ -4,6 +4,7 @@ import base64
 import json
 
 import grpc
+import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -113,6 +114,53 @@ def test_the_client_names_what_it_lacks(server, client):
         other.status("tiny")
     with pytest.raises(RuntimeError, match=f"The client of {server.rest} is closed"):
         other.status("tiny")
+
+
+@pytest.mark.parametrize("dtype", [">f4", "<f4", "float16", ">f2", ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn])
+def test_the_client_sends_any_numbers_that_the_dtype_holds(client, dtype):
+    """0.5, -2 and 3 are numbers of each dtype; NumPy says which dtype holds another: `can_cast`."""
+    rows = np.array([[0.5, -2, 3]]).astype(dtype)
+    for x in (rows, rows[:, ::-1][:, ::-1], np.asfortranarray(rows)):
+        assert client.predict("tiny", x=x)["y"].tolist() == [[0.5, -2, 3]]
+    wide = np.arange(3000).reshape(1000, 3).astype(dtype)  # more than are written one by one
+    np.testing.assert_array_equal(client.predict("tiny", x=wide)["y"], wide.astype("float32"))
+
+
+def test_the_client_sends_integers_and_text_of_any_kind(client):
+    ids = np.array([[2**31 - 1, -(2**31), 0, 1], [-1, 5, 127, 128]])
+    for dtype in (">i4", "<i4"):
+        totals = client.predict("tiny", "lengths", ids=ids.astype(dtype))["total"]
+        assert totals.tolist() == [0, 259]
+    for text in (
+        np.array(["hi"]),
+        np.array(["hi"], np.dtypes.StringDType()),
+        np.array(["hi"], ">U2"),
+        np.array([b"hi"]),
+    ):
+        assert client.predict("tiny", "text", line=text, photo=["x"])["shout"].tolist() == [b"HI"]
+
+
+@pytest.mark.parametrize(
+    ("received", "array"),
+    [
+        ("float128", np.ones((1, 3), "longdouble")),
+        ("complex256", np.ones((1, 3), "clongdouble")),
+        ("datetime64", np.zeros((1, 3), "M8[s]")),
+        ("timedelta64", np.zeros((1, 3), "m8[s]")),
+        (r"\[\('a', '<f4'\)\]", np.zeros((1, 3), [("a", "f4")])),
+        (r"\|V4", np.zeros((1, 3), "V4")),
+    ],
+)
+def test_the_client_tells_what_cannot_be_sent(client, received, array):
+    words = rf"Input `x` must be float32. Received: {received}.*, which cannot be sent .* with .astype\('float32'\)"
+    with pytest.raises(ValueError, match=words):
+        client.predict("tiny", x=array)
+    with pytest.raises(ValueError, match="must be int64. Received: float16"):  # which it does not hold
+        client.predict("tiny", "sample", seed=np.ones(2, "float16"))
+    with pytest.raises(ValueError, match="Input `x` must hold str or bytes. Received: `float`"):
+        client.predict("tiny", x=np.array([[1.0, 2.0, 3.0]], object))
+    with pytest.raises(RequestError, match="must be float32. Received: complex64"):  # which can be sent
+        client.predict("tiny", x=np.ones((1, 3), "complex64"))
 
 
 @pytest.mark.parametrize(

@@ -154,5 +154,5 @@ def parse(body):
     """
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

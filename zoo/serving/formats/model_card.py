@@ -28,7 +28,7 @@ def load_card(path):
             f"There is no model card {CARD_FILE}, so nobody can tell what TF Serving serves here; zoo.serving.publish "
             "writes one."
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # text that is no JSON, or lists in lists without end
         raise ValueError(f"The model card is no JSON: {error}; zoo.serving.publish writes it.") from None
     if not isinstance(card, dict):
         raise ValueError(f"The model card must be a JSON object. Received: {type(card).__name__}.")

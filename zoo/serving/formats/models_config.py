@@ -1,5 +1,6 @@
 """The `models.config` of a model base directory, which lists its models for TF Serving."""
 
+import os
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -94,7 +95,7 @@ def folder_of(base, model):
 
         folder_of(Path("/home/me/exports"), model)  # /home/me/exports/wgan_gp, for the base path /models/wgan_gp
     """
-    path = Path(model.base_path)
+    path = Path(os.path.normpath(model.base_path))  # `..` leaves /models too
     return base.resolve() / path.relative_to(MOUNT) if path.is_relative_to(MOUNT) else path
 
 

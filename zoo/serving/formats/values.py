@@ -4,7 +4,7 @@ import reprlib
 
 import numpy as np
 
-from zoo.serving.formats.dtypes import to_bytes
+from zoo.serving.formats.dtypes import SENT, to_bytes
 from zoo.serving.formats.signatures import names_of
 
 # By kind of dtype: kinds that it takes, and what to give.
@@ -41,12 +41,39 @@ def as_array(what, value, dtype):
     received = reprlib.repr(value)
     try:
         array = np.asarray(value)
-        if array.dtype.kind in kinds:
+        if array.dtype.kind in kinds or _holds(dtype, array.dtype):
             return as_text(what, value) if array.dtype.kind in "OUS" else np.asarray(value, dtype)
         received = f"{array.dtype} {received}" if array.dtype.kind in "biufc" else received
     except (ValueError, OverflowError):
         pass  # lists of unequal length; a number beyond the range
     raise ValueError(f"{what} must be {dtype or 'an array'}. Received: {received}. Give {advice}; lists of one length.")
+
+
+def as_sent(what, array, dtype):
+    """Return an array of a dtype that cannot be sent, such as float16, in one that can and holds all of its values.
+
+    Args:
+        what: What messages call it, such as "Input `x`".
+        array: Array.
+        dtype: Name of the dtype that is asked for, or None.
+
+    Returns:
+        Array of `dtype`.
+
+    Raises:
+        ValueError: `dtype` does not hold them.
+
+    Example:
+
+        as_sent("Input `x`", np.zeros(3, "float16"), "float32")
+    """
+    if _holds(dtype, array.dtype):
+        return np.asarray(array).astype(dtype)
+    to = dtype if dtype in SENT - {"string"} else "float32"
+    raise ValueError(
+        f"{what} must be {dtype or 'of a dtype that can be sent'}. Received: {array.dtype}, which cannot be sent as it "
+        f"is. Convert it, such as with .astype({to!r})."
+    )
 
 
 def as_text(what, value):
@@ -59,8 +86,15 @@ def as_text(what, value):
 
         as_text("Input `text`", ["a", b"b"])  # array([b'a', b'b'], dtype=object)
     """
-    array = np.asarray(value, dtype=None if isinstance(value, np.ndarray | np.generic) else object)
+    known = isinstance(value, np.ndarray | np.generic) and value.dtype.kind != "T"
+    array = np.asarray(value, dtype=None if known else object)
     kinds = {type(item) for item in array.ravel().tolist()}
     if not all(issubclass(kind, str | bytes) for kind in kinds):
         raise ValueError(f"{what} must hold str or bytes. Received: {names_of(kind.__name__ for kind in kinds)}.")
     return to_bytes(array)
+
+
+def _holds(dtype, other):
+    """Whether numbers of another dtype are numbers of this one, all of them; bfloat16 is of no kind of NumPy's own."""
+    number = other.kind in "biufc" or (other.kind == "V" and other.names is None and other.subdtype is None)
+    return number and dtype in SENT - {"string"} and other.name[:4] != "void" and np.can_cast(other, dtype)

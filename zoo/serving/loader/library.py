@@ -221,7 +221,7 @@ def to_tensor(library, array):
             library.TF_StringInit(start + index * _STRING_BYTES)
             library.TF_StringCopy(start + index * _STRING_BYTES, item, len(item))
         return tensor
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")  # a scalar stays one, which `ascontiguousarray` makes a vector
     tensor = library.TF_AllocateTensor(CODES[NAMES[array.dtype]], dimensions, array.ndim, array.nbytes)
     if array.nbytes:
         ctypes.memmove(library.TF_TensorData(tensor), array.ctypes.data, array.nbytes)

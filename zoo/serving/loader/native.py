@@ -46,10 +46,13 @@ class SavedModel:
         self._library = load_library()
         self._graph = self._library.TF_NewGraph()
         try:
-            self._session, self.signature_defs = self._load()
+            self._session, meta_graph = self._load()
+            _check_variables(self.path, meta_graph)
         except Exception:
             self.close()
             raise
+        definitions = meta_graph.signature_def  # a copy does without its large graph
+        self.signature_defs = get_model_metadata_pb2.SignatureDefMap(signature_def=definitions)
         self.signatures, self._tensors = describe_signatures(self.signature_defs), {}
 
     def run(self, signature, /, **inputs):
@@ -186,8 +189,7 @@ class SavedModel:
         finally:
             library.TF_DeleteSessionOptions(options)
             library.TF_DeleteBuffer(buffer)
-        definitions = meta_graph_pb2.MetaGraphDef.FromString(data).signature_def  # a copy does without its large graph
-        return session, get_model_metadata_pb2.SignatureDefMap(signature_def=definitions)
+        return session, meta_graph_pb2.MetaGraphDef.FromString(data)
 
     def _feeds_and_fetches(self, signature):
         if signature not in self._tensors:
@@ -204,6 +206,16 @@ class SavedModel:
         if not pointer:
             raise ValueError(f"A signature of `{self.path}` names the tensor `{name}`, which its graph does not hold.")
         return Output(pointer, int(index or 0))
+
+
+def _check_variables(path, meta_graph):
+    """Refuse a graph of variables without their values, such as one whose files are still being copied.
+
+    TensorFlow's loader takes it for one without variables, and every request would fail.
+    """
+    there = (path / "variables" / "variables.index").is_file()
+    if not there and any(node.op == "VarHandleOp" for node in meta_graph.graph_def.node):
+        raise ValueError(f"`{path}` has variables, but no variables/variables.index. Was it copied whole?")
 
 
 def _describe_missing(path):
