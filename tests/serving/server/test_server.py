@@ -98,7 +98,7 @@ def test_policies_labels_and_reload(versions, tmp_path):
     labels = 'version_labels { key: "stable" value: 1 } version_labels { key: "canary" value: 3 }'
     two = "model_version_policy { specific { versions: 1 versions: 3 } }"
     (tmp_path / "models.config").write_text(config("/models", f"{two} {labels}"))  # as in the container
-    with Server(tmp_path) as server, Client(server.grpc) as client:
+    with Server(tmp_path, allow_reload_config=True) as server, Client(server.grpc) as client:
 
         def factor(**which):
             return client.predict("tiny", x=X, **which)["y"][0, 0]
@@ -138,6 +138,43 @@ def test_policies_labels_and_reload(versions, tmp_path):
 # Stopping, limits, start
 
 
+def test_a_version_that_was_seen_half_copied_is_loaded_when_its_files_are_there(versions, tmp_path):
+    """Its own folder stays as it was while files come into the one below it, as when `cp -r` is at work."""
+    whole, half = versions[0], tmp_path / "tiny" / "1"
+    (half / "variables").mkdir(parents=True)
+    shutil.copy(whole / "saved_model.pb", half)
+    with Server(tmp_path) as server, Client(server.grpc) as client:
+        until(lambda: client.status("tiny") == {1: "END"})
+        for path in (whole / "variables").iterdir():
+            data = path.read_bytes()
+            (half / "variables" / path.name).write_bytes(data[: len(data) // 2])
+        time.sleep(0.5)
+        assert client.status("tiny") == {1: "END"}  # all names are there, half of what they hold is not
+        for path in (whole / "variables").iterdir():
+            shutil.copy(path, half / "variables")
+        until(lambda: client.status("tiny") == {1: "AVAILABLE"})
+        assert client.predict("tiny", x=X)["y"].tolist() == X
+
+
+def test_a_version_that_does_not_load_is_tried_again_as_often_as_by_tf_serving(versions, tmp_path):
+    """`max_num_load_retries` of tensorflow_serving/model_servers/main.cc: so many tries after the first one."""
+    (tmp_path / "tiny" / "1").mkdir(parents=True)
+    (tmp_path / "tiny" / "1" / "saved_model.pb").write_bytes(b"no")
+
+    def failures(server):
+        return len([event for event in server.log if event["event"] == "version failed to load"])
+
+    with Server(tmp_path, max_num_load_retries=2, load_retry_interval_micros=200_000) as server:
+        until(lambda: failures(server) == 3)
+        time.sleep(0.6)
+        assert failures(server) == 3
+        (tmp_path / "tiny" / "1" / "saved_model.pb").write_bytes(b"no again")  # another file: from the start
+        until(lambda: failures(server) == 6)
+    with Server(tmp_path) as server:  # by default a minute passes between two tries
+        time.sleep(0.5)
+        assert failures(server) == 1
+
+
 def test_time_limit_and_graceful_stop(versions, tmp_path):
     copy(versions, tmp_path, 1)
     with Server(tmp_path, rest_api_timeout_in_ms=3000) as server, Client(server.grpc) as client:
@@ -169,10 +206,10 @@ def test_what_keeps_it_from_starting(versions, tmp_path):
     with contextlib.closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(RuntimeError, match="is the port taken"):
-            Server(tmp_path, port=taken.getsockname()[1])
-        with pytest.raises(RuntimeError, match="Choose another with --rest-api-port"):
-            Server(tmp_path, rest_api_port=taken.getsockname()[1])
+        for option, words in {"port": "is the port taken", "rest_api_port": "another with --rest-api-port"}.items():
+            with pytest.raises(RuntimeError, match=words) as info:
+                Server(tmp_path, **{option: taken.getsockname()[1]})
+            assert "version loaded" not in str(info.value)  # which may take minutes
     with Server(tmp_path) as other, pytest.raises(RuntimeError, match="Choose another with --port"):
         Server(tmp_path, port=int(other.grpc.partition(":")[2]))
     (tmp_path / "batching.config").write_text("max_batch_size { value: 0 }")

@@ -3,6 +3,7 @@
 import os
 
 from zoo.serving.formats.folders import NAME, find_all, find_versions, is_a_model
+from zoo.serving.formats.models_config import folder_of
 from zoo.serving.formats.protos import model_server_config_pb2
 from zoo.serving.server.errors import invalid
 
@@ -60,6 +61,8 @@ def check_models(config):
     for model in config.model_config_list.config:
         if not model.name or not model.base_path:
             raise invalid(f"Illegal model config: it needs a name and a base_path. Received: {str(model)!r}")
+        if "\0" in model.base_path:
+            raise invalid(f"The base_path of model {model.name} holds a NUL. Received: {model.base_path!r}")
         if model.model_platform not in ("tensorflow", ""):
             raise invalid(f"Model {model.name} requests unsupported platform {model.model_platform}")
         if model.name in names:
@@ -68,3 +71,32 @@ def check_models(config):
         for label in model.version_labels:
             if not NAME.fullmatch(label):
                 raise invalid(f"Version label {label!r} of model {model.name} must be made of letters, digits and _")
+
+
+def check_below(config, base):
+    """Refuse a `ModelServerConfig` from elsewhere that names folders outside the base directory.
+
+    A SavedModel is a program, which can read and write the files of whoever serves it. Those of the base directory
+    were put there by its owner.
+
+    Args:
+        config: A `ModelServerConfig` that `check_models` has passed.
+        base: Base directory.
+
+    Raises:
+        ServingError: A base_path is relative, or leads out of `base`, be it by `..` or by a symbolic link.
+    """
+    inside = base.resolve()
+    for model in config.model_config_list.config:
+        if not os.path.isabs(model.base_path):
+            path = repr(model.base_path)
+            raise invalid(f"Expected model {model.name} to have an absolute path or URI; got base_path()={path}")
+        try:
+            found = folder_of(base, model).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, links in a circle
+            raise invalid(f"The base_path of model {model.name} cannot be followed: {error}") from None
+        if not found.is_relative_to(inside):
+            raise invalid(
+                f"The base_path of model {model.name} must lie in the base directory {inside}, or in /models, which "
+                f"stands for it. Received: {model.base_path!r}"
+            )

@@ -25,7 +25,7 @@ class Core:
 
     Example:
 
-        version, outputs = await core.predict("wgan_gp", signature="sample", inputs={"seed": seeds})
+        version, outputs = await core.predict("wgan_gp", signature="sample", inputs=read)
     """
 
     def __init__(self, models, metrics, batching=None, seconds=30.0):
@@ -33,7 +33,9 @@ class Core:
         self._batcher = Batcher(batching, metrics.observe_batch) if batching else None
         self._threads = ThreadPoolExecutor(4 * (os.cpu_count() or 1), thread_name_prefix="run")
 
-    async def predict(self, name, number=None, label=None, *, signature="", inputs, outputs=(), seconds=None):
+    async def predict(
+        self, name, number=None, label=None, *, signature="", inputs, outputs=(), seconds=None, rest=False
+    ):
         """Run a signature of a model.
 
         Args:
@@ -41,10 +43,11 @@ class Core:
             number: Version, or None.
             label: Label of a version, or "" or None.
             signature: Its name; "" means `serving_default`.
-            inputs: `{input name: array}`, or a function that makes it from the inputs of the signature,
-                `{name: (dtype, shape)}`.
+            inputs: Asynchronous function that makes `{input name: array}` from the name of the signature and its
+                inputs, `{name: (dtype, shape)}`: a request is judged by them before anything is made of it.
             outputs: Names of the outputs wanted; none means all.
             seconds: The client's own time limit, or None.
+            rest: Whether it came over REST, where TF Serving tells of an unknown signature in other words.
 
         Returns:
             `(version, {output name: array})`.
@@ -53,16 +56,17 @@ class Core:
             ServingError: What the client is to be told.
         """
         seconds = self.seconds if seconds is None else min(seconds, self.seconds)
-        signature = signature or DEFAULT_SIGNATURE
+        deadline, signature = time.monotonic() + seconds, signature or DEFAULT_SIGNATURE
         with self.models.use(name, number, label) as version:
             model, started = version.model, time.perf_counter()
             if signature not in model.signatures:
-                raise _unknown(signature, as_json=callable(inputs))
+                raise _unknown(signature, rest)
             outputs = _check_outputs(model.signatures[signature]["outputs"], tuple(outputs))
             try:
-                if callable(inputs):
-                    inputs = await inputs(model.signatures[signature]["inputs"])
-                return version, await self._run(model, signature, inputs, outputs, seconds)
+                arrays = await inputs(signature, model.signatures[signature]["inputs"])
+                if (left := deadline - time.monotonic()) <= 0:
+                    raise TimeoutError
+                return version, await self._run(model, signature, arrays, outputs, left)
             except TensorFlowError as error:
                 raise from_tensorflow(error) from None
             except ValueError as error:  # inputs that do not fit the signature
@@ -88,8 +92,8 @@ class Core:
             return await loop.run_in_executor(self._threads, model.predict, signature, inputs, outputs, seconds)
 
 
-def _unknown(signature, as_json):
-    if as_json:  # TF Serving looks for it earlier there, and says it otherwise
+def _unknown(signature, rest):
+    if rest:  # TF Serving looks for it earlier there, and says it otherwise
         return invalid(f'Serving signature name: "{signature}" not found in signature def')
     return ServingError(StatusCode.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.')
 

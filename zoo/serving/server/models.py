@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ from grpc import StatusCode
 
 from zoo.serving.formats.folders import find_versions
 from zoo.serving.formats.models_config import folder_of, wanted_versions
-from zoo.serving.server.configuration import check_models
+from zoo.serving.server.configuration import check_below, check_models
 from zoo.serving.server.errors import ServingError, invalid
 from zoo.serving.server.versions import State, Version, free_version, load_version
 
@@ -26,6 +27,8 @@ class Models:
 
     Args:
         base: Base directory.
+        retries: How often loading a version that failed is tried again while its files stay as they are.
+        retry_seconds: Least time between two such tries.
 
     Example:
 
@@ -35,8 +38,8 @@ class Models:
             version.model.run("sample", seed=[0])
     """
 
-    def __init__(self, base):
-        self._base = Path(base)
+    def __init__(self, base, retries=5, retry_seconds=60.0):
+        self._base, self._retries, self._retry_seconds = Path(base), retries, retry_seconds
         self._config, self._labels, self._versions, self._said = {}, {}, {}, {}
         self._changing = asyncio.Lock()
         # One thread for loading and freeing: each thread has memory of its own, which would never be given back whole.
@@ -53,6 +56,22 @@ class Models:
             self._config = {model.name: model for model in config.model_config_list.config}
             await self._follow_disk()
             self._assign_labels()
+
+    async def reload(self, config):
+        """Serve what a client asks for, as `configure`; only what lies in the base directory.
+
+        Raises:
+            ServingError: As `configure`; a folder lies elsewhere, or a model that is new did not become available.
+        """
+        check_models(config)
+        await asyncio.to_thread(check_below, config, self._base)
+        known = set(self._config)
+        await self.configure(config)
+        lacking = sorted(set(self._config) - known - set(self.names()))
+        if lacking:
+            reasons = (f"{{{name}{self._why(name)}}}" for name in lacking)
+            message = f"{len(lacking)} model(s) did not become available: {{{', '.join(reasons)}}}"
+            raise ServingError(StatusCode.UNKNOWN, message)
 
     async def refresh(self):
         """Look for new and removed versions on disk, load and unload them."""
@@ -131,8 +150,9 @@ class Models:
         changed = False
         for name, paths in wanted.items():
             for number, path in sorted((paths or {}).items()):
-                if self._is_new(name, number, path):
-                    await self._add(name, number, path)
+                stamp = await asyncio.to_thread(_stamp, path) if self._is_down(name, number) else None
+                if stamp is not None and self._is_due(name, number, stamp):
+                    await self._add(name, number, path, stamp)
                     changed = True
         for name, versions in list(self._versions.items()):
             paths = wanted.get(name, {})
@@ -166,21 +186,29 @@ class Models:
         found = {int(path.name): path for path in paths}
         return {number: found[number] for number in wanted_versions(model.model_version_policy, found)}
 
-    def _is_new(self, name, number, path):
+    def _is_down(self, name, number):
         version = self._versions.get(name, {}).get(number)
-        if version is None:
-            return True
-        failed = version.error is not None
-        return version.state == State.END and not (failed and version.stamp == _stamp(path))
+        return version is None or version.state == State.END
 
-    async def _add(self, name, number, path):
-        version = self._versions.setdefault(name, {})[number] = Version(name, number, path, _stamp(path), State.LOADING)
+    def _is_due(self, name, number, stamp):
+        """Whether to load a version that is down: one that failed, when a file has changed, or again after a time."""
+        version = self._versions.get(name, {}).get(number)
+        if version is None or version.error is None or version.stamp != stamp:
+            return True
+        return version.tries <= self._retries and time.monotonic() - version.ended >= self._retry_seconds
+
+    async def _add(self, name, number, path, stamp):
+        before = self._versions.setdefault(name, {}).get(number)
+        tries = before.tries + 1 if before and before.error and before.stamp == stamp else 1
+        version = Version(name, number, path, stamp, State.LOADING, tries=tries)
+        self._versions[name][number] = version
         started = time.perf_counter()
         try:
             version.model = await self._aside(load_version, path)
         except Exception as error:  # whatever it is, the other models are served on
             message = str(error.args[0]) if error.args else repr(error)
             version.state, version.error = State.END, ServingError(StatusCode.UNKNOWN, message)
+            version.ended = time.monotonic()
             _log.error("version failed to load", extra={"model": name, "version": number, "error": str(error)})
             return
         version.state = State.AVAILABLE
@@ -199,6 +227,10 @@ class Models:
         ended = [v.number for v in self._versions[version.name].values() if v.state == State.END]
         for number in sorted(ended)[:-_KEPT]:
             del self._versions[version.name][number]
+
+    def _why(self, name):
+        errors = [version.error.message for version in self._versions.get(name, {}).values() if version.error]
+        return f" due to error: {errors[-1]}" if errors else ": it has no version"
 
     def _assign_labels(self):
         labels = {}
@@ -221,8 +253,11 @@ class Models:
 
 
 def _stamp(path):
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_mtime_ns
+    """What tells a folder from what it was: every file in it, since one may yet be copied into a folder below it."""
+    found = []
+    for folder, _, names in os.walk(path):
+        for name in (".", *names):
+            with contextlib.suppress(OSError):  # it goes while it is looked at
+                one = os.stat(os.path.join(folder, name))
+                found.append((folder, name, one.st_ino, one.st_size, one.st_mtime_ns))
+    return tuple(sorted(found))

@@ -14,6 +14,9 @@ _RANGES = {
     "max_request_mb": (1, 2047),
     "rest_api_timeout_in_ms": (1, 86_400_000),
     "grace_seconds": (0, 86_400),
+    "idle_seconds": (0.1, 86_400),
+    "max_num_load_retries": (0, 1_000_000),
+    "load_retry_interval_micros": (0, 86_400_000_000),
     "file_system_poll_wait_seconds": (0, 86_400),
 }
 
@@ -23,9 +26,10 @@ class Options:
     """Serve a base directory of models on this machine, with TF Serving's gRPC and REST interface.
 
     A development server on TensorFlow's C++ loader, not TF Serving. It offers Predict, GetModelMetadata, GetModelStatus
-    and HandleReloadConfigRequest: no Classify, Regress, sessions, other platforms, encryption or passwords. Requests of
-    different shapes never share a batch, input errors have words of their own, labels may be given from the start, and
-    a version that failed to load is tried again when its folder changes. It listens on this machine only.
+    and, if allowed, HandleReloadConfigRequest: no Classify, Regress, sessions, other platforms, TLS or passwords.
+    Requests of different shapes never share a batch, input errors have words of their own, labels may be given from the
+    start, and a version that failed to load is tried again as soon as its files change, too. It listens on this machine
+    only. A SavedModel is a program, which can read and write your files: serve those that you trust.
     """
 
     exports: tyro.conf.Positional[Path] = Path("exports")
@@ -42,12 +46,22 @@ class Options:
     """Run requests together that wait at the same time."""
     batching_parameters_file: Path | None = None
     """How; default: batching.config of the base directory, or else TF Serving's defaults."""
+    allow_reload_config: bool = False
+    """Let clients say over gRPC which models of the base directory are served, with which versions and labels."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names, beside localhost, under which browsers may reach this machine's own address, such as that of a proxy."""
+    max_num_load_retries: int = 5
+    """How often to try again to load a version that failed, while its files stay as they are."""
+    load_retry_interval_micros: int = 60_000_000
+    """Least time between two such tries, in microseconds."""
     file_system_poll_wait_seconds: float = 1.0
     """How often to look for new versions and for changes of the model config; 0 looks once, at the start."""
     rest_api_timeout_in_ms: int = 30_000
     """Longest time for a request, gRPC too: where a client gives a shorter one, that holds."""
     max_request_mb: int = 64
-    """Largest request, in MiB."""
+    """Largest request, in MiB, also once it is unpacked; JSON may take 8 times as much memory while it is read."""
+    idle_seconds: float = 30.0
+    """How long an HTTP connection may stay open without a whole request."""
     grace_seconds: float = 10.0
     """How long requests may go on after SIGTERM or Ctrl-C; a second signal stops at once."""
     log_format: Literal["text", "json"] = "text"

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -14,42 +15,56 @@ from google.protobuf.json_format import MessageToDict
 
 from zoo.serving.formats.model_card import read_card
 from zoo.serving.formats.protos import get_model_metadata_pb2, get_model_status_pb2
-from zoo.serving.server import grpc_api, metrics, rest_json
+from zoo.serving.server import bodies, grpc_api, json_text, metrics, origins, rest_json
 from zoo.serving.server.errors import ServingError, invalid
 
 PAGE = Path(__file__).with_name("page")
 _log = logging.getLogger("zoo.serve")
 _LARGE = 100_000  # bytes of JSON beyond which other requests should not wait for it
-_WHICH = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+_HUGE = 2**20  # bytes of a body beyond which only a few are held
+_HELD = 4  # at the same time, until there are arrays of them
+_MEMORY = 8  # most bytes of Python's objects that JSON may turn into, per byte that a request may have
+_STATUSES = {408: "DEADLINE_EXCEEDED", 413: "RESOURCE_EXHAUSTED"}
+_DIGITS = 19  # of the largest version
+_WHICH = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _PREDICT = re.compile(rf"(?i)/v1/models/(?P<name>[^/:]+){_WHICH}:(?P<method>classify|regress|predict)")
 _STATUS = re.compile(rf"(?i)/v1/models(?:/(?P<name>[^/:]+))?{_WHICH}(?P<metadata>/metadata)?")
 
 
-def make_app(core, max_bytes, log):
+def make_app(core, max_bytes, log, allowed_hosts=()):
     """Return the web application.
 
     Args:
         core: `zoo.serving.server.core.Core`.
         max_bytes: Longest body.
         log: Called with name, status and seconds of each predict request, and "REST".
+        allowed_hosts: Names, beside localhost, under which browsers may reach the loopback address.
     """
-    app = web.Application(client_max_size=max_bytes, middlewares=[_answer_errors])
-    api = _Api(core, log)
+    app = web.Application(client_max_size=max_bytes, middlewares=[_answer_errors, _refuse_strangers(allowed_hosts)])
+    api = _Api(core, max_bytes, log)
     app.router.add_get("/", lambda request: web.FileResponse(PAGE / "index.html"))
     app.router.add_get("/page/models", api.models)
     app.router.add_static("/page/", PAGE)
     app.router.add_get(metrics.PATH, api.metrics)
     app.router.add_route("*", "/{path:.*}", api.answer)
     app.on_response_prepare.append(_ask_again)
+    app.on_cleanup.append(api.close)
     return app
 
 
 class _Api:
-    def __init__(self, core, log):
-        self._core, self._log = core, log
+    def __init__(self, core, max_bytes, log):
+        self._core, self._max_bytes, self._log = core, max_bytes, log
+        self._held = asyncio.Semaphore(_HELD)
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="json")
+
+    async def close(self, app):
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def answer(self, request):
         path = request.rel_url.raw_path
+        if not path.lower().startswith("/v1/"):
+            raise web.HTTPNotFound(text=f"Not found: {request.method} {path[:200]}")
         if request.method == "POST" and (match := _PREDICT.fullmatch(path)):
             return await self._predict(request, match)
         if request.method == "GET" and (match := _STATUS.fullmatch(path)):
@@ -58,26 +73,55 @@ class _Api:
 
     async def _predict(self, request, match):
         name, number, label = _which(match)
-        started, status = time.perf_counter(), "OK"
+        started, status, held = time.perf_counter(), "INTERNAL", []
         try:
             if match["method"].lower() != "predict":
                 raise invalid(f"{match['method']} is not offered by the development server; use predict")
-            body = await request.read()
-            thread = asyncio.to_thread if len(body) > _LARGE else _here
-            signature, layout, value = await thread(rest_json.parse, body)
-            read = functools.partial(thread, rest_json.to_arrays, layout, value)
-            _, outputs = await self._core.predict(name, number, label, signature=signature, inputs=read)
+            if (request.content_length or _HUGE) >= _HUGE:
+                await self._held.acquire()
+                held.append(self._held)
+            body = await bodies.read_body(request, self._max_bytes, self._core.seconds)
+            thread = self._aside if len(body) > _LARGE else _here
+            signature, document = await thread(self._parse, body)
+            del body
+            by_row = "instances" in document
+            read = functools.partial(self._to_arrays, held, thread, [document])
+            del document
+            _, outputs = await self._core.predict(name, number, label, signature=signature, inputs=read, rest=True)
             large = sum(array.nbytes for array in outputs.values()) > _LARGE
-            text = await (asyncio.to_thread if large else _here)(rest_json.to_json, layout, outputs)
+            text = await (self._aside if large else _here)(rest_json.to_json, by_row, outputs)
+            status = "OK"
             return _json(text)
         except ServingError as error:
             status = error.code.name
             raise
-        except web.HTTPRequestEntityTooLarge:
-            status = "RESOURCE_EXHAUSTED"
+        except web.HTTPException as error:
+            status = _STATUSES.get(error.status, "INVALID_ARGUMENT")
+            raise
+        except asyncio.CancelledError:
+            status = "CANCELLED"
             raise
         finally:
+            _release(held)
             self._log(name, status, time.perf_counter() - started, "REST")
+
+    def _parse(self, body):
+        memory, most = json_text.count_bytes(body) if len(body) > _LARGE else 0, _MEMORY * self._max_bytes
+        if memory > most:
+            text = (
+                f"This JSON may take {memory} bytes of memory. Expected at most {most}: send fewer values, or use gRPC"
+            )
+            raise web.HTTPRequestEntityTooLarge(max_size=most, actual_size=memory, text=text)
+        return rest_json.parse(body)
+
+    async def _to_arrays(self, held, thread, documents, signature, specs):
+        """The arrays of a request, whose JSON is let go for the next one."""
+        arrays = await thread(rest_json.to_arrays, documents.pop(), specs)
+        _release(held)
+        return arrays
+
+    def _aside(self, function, *arguments):
+        return asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     def _status(self, match):
         name, number, label = _which(match)
@@ -136,6 +180,23 @@ async def _answer_errors(request, handler):
         return _json(rest_json.error_json("Internal error; the server's log says more"), 500)
 
 
+def _release(held):
+    """Let others in whom a large request has kept out."""
+    while held:
+        held.pop().release()
+
+
+def _refuse_strangers(allowed_hosts):
+    names = frozenset(allowed_hosts)
+
+    @web.middleware
+    async def refuse(request, handler):
+        origins.check_request(request, names)
+        return await handler(request)
+
+    return refuse
+
+
 async def _ask_again(request, response):
     """Let browsers ask whether a file of the page is still the same, which it is not after an upgrade of Zoo."""
     if request.path == "/" or request.path.startswith("/page/"):
@@ -151,10 +212,10 @@ def _which(match):
         name, label = (unquote_to_bytes(match[key] or "").decode() for key in ("name", "label"))
     except UnicodeDecodeError:
         raise invalid(f"Failed to decode model name: {match['name']}") from None
-    number = int(match["version"]) if match["version"] else None
-    if number is not None and number >= 2**63:
-        raise invalid(f"Failed to convert version: {number} to numeric.")
-    return name, number, label
+    digits = (match["version"] or "").lstrip("0")
+    if len(digits) > _DIGITS or int(digits or 0) >= 2**63:
+        raise invalid(f"Failed to convert version: {digits[:100]} to numeric.")
+    return name, int(digits or 0) if match["version"] else None, label
 
 
 def _as_json(message):

@@ -4,20 +4,23 @@ The rules are those of https://www.tensorflow.org/tfx/serving/api_rest: a reques
 by row) and `inputs` (tensor by tensor); bytes are `{"b64": text}`; NaN, Infinity and -Infinity stand bare.
 """
 
-import base64
-import binascii
 import itertools
 import json
 
 import numpy as np
 import orjson
+from grpc import StatusCode
 
 from zoo.serving.formats import json_tensors
 from zoo.serving.formats.dtypes import object_array
-from zoo.serving.server.errors import invalid
+from zoo.serving.server import json_text
+from zoo.serving.server.errors import ServingError, invalid
 
+# The dtypes of numbers that TF Serving reads from JSON, and writes.
+_DTYPES = frozenset("float32 float64 int8 int16 int32 int64 uint8 uint32 uint64 bool".split())
 _KINDS = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
 _SHOWN = 200  # characters of a faulty value that a message repeats
+_PART = 2**16  # numbers that are written at a time, so that other threads have their turn
 
 
 def parse(body):
@@ -27,16 +30,16 @@ def parse(body):
         body: Bytes.
 
     Returns:
-        `(signature name, "instances" or "inputs", value)`.
+        `(signature name, document)`; "" where it names none.
 
     Raises:
         ServingError: It is no such request.
 
     Example:
 
-        parse(b'{"signature_name": "sample", "inputs": {"seed": [0, 1]}}')  # ("sample", "inputs", {"seed": [0, 1]})
+        parse(b'{"signature_name": "sample", "inputs": [0, 1]}')[0]  # "sample"
     """
-    document = _load(body)
+    document = json_text.load(body)
     if not isinstance(document, dict):
         raise invalid(f"JSON Value: {_show(document)} Is not object")
     signature = document.get("signature_name", "")
@@ -44,23 +47,14 @@ def parse(body):
         raise invalid(
             f"JSON Value: {_show(document)} not formatted correctly. 'signature_name' key must be a string value."
         )
-    given = [key for key in ("instances", "inputs") if key in document]
-    if not given:
-        raise invalid("Missing 'inputs' or 'instances' key")
-    if len(given) > 1:
-        raise invalid(
-            f"JSON Value: {_show(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' "
-            "keys to exist "
-        )
-    return signature, given[0], document[given[0]]
+    return signature, document
 
 
-def to_arrays(layout, value, specs):
+def to_arrays(document, specs):
     """Turn a request into arrays.
 
     Args:
-        layout: "instances" or "inputs".
-        value: What stood there.
+        document: What `parse` gave, with "instances" or "inputs".
         specs: `{input name: (dtype, shape)}` of the signature.
 
     Returns:
@@ -71,17 +65,28 @@ def to_arrays(layout, value, specs):
 
     Example:
 
-        to_arrays("instances", [{"seed": 0}, {"seed": 1}], {"seed": ("int64", (None,))})  # {"seed": array([0, 1])}
+        to_arrays({"instances": [{"seed": 0}, {"seed": 1}]}, {"seed": ("int64", (None,))})  # {"seed": array([0, 1])}
     """
-    columns = _split_rows(value, specs) if layout == "instances" else _split_columns(value, specs)
-    return {name: _to_array(columns[name], specs[name][0]) for name in specs}
+    given = [key for key in ("instances", "inputs") if key in document]
+    if not specs:
+        raise invalid("Failed to get input map for signature: it has no inputs, so it cannot be asked over REST")
+    if not given:
+        raise invalid("Missing 'inputs' or 'instances' key")
+    if len(given) > 1:
+        raise invalid(
+            f"JSON Value: {_show(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' "
+            "keys to exist "
+        )
+    by_row = given == ["instances"]
+    columns = (_split_rows if by_row else _split_columns)(document[given[0]], specs)
+    return {name: _to_array(columns[name], specs[name][0], by_row) for name in specs}
 
 
-def to_json(layout, outputs):
+def to_json(by_row, outputs):
     """Write an answer.
 
     Args:
-        layout: That of the request: "instances" gives `predictions`, "inputs" gives `outputs`.
+        by_row: Whether the request had `instances`: then it has `predictions`, else `outputs`.
         outputs: `{output name: array}`; names of strings that are bytes end in `_bytes`.
 
     Returns:
@@ -92,38 +97,24 @@ def to_json(layout, outputs):
 
     Example:
 
-        to_json("inputs", {"images": images})
+        to_json(False, {"images": images})
     """
-    by_row = layout == "instances"
     if by_row:
         _check_rows(outputs)
     values = {name: _ready(name, array) for name, array in outputs.items()}
     if len(values) == 1:
-        (values,) = values.values()
+        (value,) = values.values()
+        text = _write(value)
     elif by_row:
-        values = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-    document = {"predictions" if by_row else "outputs": values}
-    if all(np.isfinite(array).all() for array in outputs.values() if array.dtype.kind == "f"):
-        return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    return json.dumps(document, default=_shortest).encode()  # orjson would write null for NaN and Infinity
+        text = _in_brackets(b"[]", _write_rows(values))
+    else:
+        text = _write_object(values, values.values())
+    return b'{"predictions":%b}' % text if by_row else b'{"outputs":%b}' % text
 
 
 def error_json(message):
     """Return the body of an answer that is an error."""
     return json.dumps({"error": message}).encode()  # orjson refuses half a surrogate pair, which a message may repeat
-
-
-def _load(body):
-    if not body.strip():
-        raise invalid("JSON Parse error: The document is empty")
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        pass  # perhaps only for NaN or Infinity, which are not JSON but allowed here
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise invalid(f"JSON Parse error: {str(error) or 'nested too deeply'}") from None
 
 
 def _split_rows(rows, specs):
@@ -171,20 +162,26 @@ def _is_base64(value):
     return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
 
 
-def _to_array(value, dtype):
-    shape, leaves = _flatten(value)
+def _to_array(value, dtype, by_row):
+    try:
+        shape, leaves = _flatten(value)
+    except ServingError:
+        if by_row:
+            _check_alike(value)
+        raise
     if dtype == "string":
         return object_array([_to_bytes(leaf) for leaf in leaves], shape)
+    if dtype not in _DTYPES:
+        message = f"Conversion of JSON Value: {_show(value)} to type: {dtype}"
+        raise ServingError(StatusCode.UNIMPLEMENTED, message)
     kind = np.dtype(dtype).kind
-    if kind not in _KINDS:
-        raise invalid(f"Conversion of JSON Value: {_show(value)} to type: {dtype} is not offered")
     if not set(map(type, leaves)) <= _KINDS[kind]:
         wrong = next(leaf for leaf in leaves if type(leaf) not in _KINDS[kind])
         raise invalid(f"JSON Value: {_show(wrong)} Type: {_type(wrong)} is not of expected type: {dtype}")
     try:
-        with np.errstate(over="raise"):
+        with np.errstate(over="ignore"):  # what is beyond float32 is infinite
             return np.array(leaves, dtype).reshape(shape)
-    except (OverflowError, FloatingPointError):
+    except OverflowError:
         raise invalid(f"Cannot convert JSON value: {_show(value)} to {dtype} without loss of precision.") from None
 
 
@@ -206,14 +203,33 @@ def _flatten(value):
     return shape, level
 
 
+def _check_alike(rows):
+    """Tell which row is not as the first, where the rows of one input make no tensor."""
+    for number, row in enumerate(rows):
+        try:
+            shape, leaves = _flatten(row)
+        except ServingError as error:
+            problem = error.message
+        else:
+            if not number:
+                first, count = shape, len(leaves)
+            if len(leaves) != count:
+                problem = f"Expecting tensor size: {count} but got: {len(leaves)}"
+            elif shape != first:
+                problem = f"Expecting shape {first} but got: {shape}"
+            else:
+                continue
+        raise invalid(f"Failed to process element: {number} of 'instances' list. Error: {problem}")
+
+
 def _to_bytes(leaf):
     if isinstance(leaf, str):
-        return leaf.encode("utf-8", "surrogatepass")
+        return leaf.encode()
     if not _is_base64(leaf):
         raise invalid(f"JSON Value: {_show(leaf)} Type: {_type(leaf)} is not of expected type: string")
     try:
-        return base64.b64decode(leaf["b64"], validate=True)
-    except (binascii.Error, ValueError):
+        return json_text.from_base64(leaf["b64"])
+    except ValueError:
         raise invalid("Unable to base64 decode") from None
 
 
@@ -236,15 +252,52 @@ def _ready(name, array):
         except UnicodeDecodeError:
             message = f"Output {name} is no UTF-8; outputs that are bytes have names that end in _bytes"
             raise invalid(message) from None
-    if array.dtype.kind == "c":
+    if array.dtype.name not in _DTYPES:
         raise invalid(f"Failed to write JSON value for tensor type: {array.dtype.name}")
-    return np.ascontiguousarray(array)
+    return np.asarray(array, order="C")
+
+
+def _write_rows(values):
+    """Rows as objects: many at a time where there are only numbers, and those are finite."""
+    arrays = [value for value in values.values() if isinstance(value, np.ndarray)]
+    numbers = sum(array[:1].size for array in arrays) + len(values)
+    plain = all(array.dtype.kind != "f" or np.isfinite(array).all() for array in arrays)
+    rows = zip(*values.values(), strict=True)
+    if not plain or numbers > _PART:
+        yield from (_write_object(values, row) for row in rows)
+        return
+    while some := [dict(zip(values, row, strict=True)) for row in itertools.islice(rows, _PART // numbers)]:
+        yield orjson.dumps(some, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+
+
+def _write_object(names, values):
+    pairs = zip(names, values, strict=True)
+    return _in_brackets(b"{}", (b"%b:%b" % (orjson.dumps(name), _write(value)) for name, value in pairs))
+
+
+def _in_brackets(brackets, parts):
+    return b"%c%b%c" % (brackets[0], b",".join(parts), brackets[1])
+
+
+def _write(value):
+    """A value of `_ready`, or a row of it, as JSON; a large array in parts, with NaN and Infinity bare."""
+    if not isinstance(value, np.ndarray | np.generic):
+        return orjson.dumps(value)
+    if value.size <= _PART:
+        value = value if value.ndim else value[()]
+        if value.dtype.kind != "f" or np.isfinite(value).all():
+            return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+        return json.dumps(_shortest(value)).encode()  # orjson would write null for them
+    if value[0].size > _PART:
+        return _in_brackets(b"[]", map(_write, value))
+    step = _PART // value[0].size
+    parts = (_write(value[start : start + step])[1:-1] for start in range(0, len(value), step))
+    return _in_brackets(b"[]", parts)
 
 
 def _shortest(array):
     """Lists of Python floats that print as the shortest text of a float32 does."""
-    array = np.asarray(array)
-    return (array.astype(str).astype(float) if array.dtype.kind == "f" else array).tolist()
+    return array.astype(str).astype(float).tolist()
 
 
 def _type(value):

@@ -1,8 +1,11 @@
 """The life of the development server: start, follow the disk, stop."""
 
 import asyncio
+import contextlib
 import logging
+import resource
 import signal
+import socket
 import sys
 
 import uvloop
@@ -19,6 +22,7 @@ from zoo.serving.server.models import Models
 from zoo.serving.server.rest_api import make_app
 
 _log = logging.getLogger("zoo.serve")
+_FILES = 65_536  # connections and files at a time, if the system allows as many
 
 
 def main(options):
@@ -47,29 +51,46 @@ async def _serve(options):
     if not options.exports.is_dir():
         raise ValueError(f"There is no folder `{options.exports}`. Expected a base directory: <name>/<version>/.")
     source, batching = _Source(options), _batching(options)
-    models = Models(options.exports)
+    config = source.read()
+    _allow_files()
+    with contextlib.ExitStack() as ports:  # kept until both servers have them: models may take long to load
+        grpc_port = _keep(ports, options.host, options.port, "--port")
+        rest_port = _keep(ports, options.host, options.rest_api_port, "--rest-api-port")
+        await _serve_on(options, source, config, batching, ports, grpc_port, rest_port)
+
+
+async def _serve_on(options, source, config, batching, ports, grpc_port, rest_port):
+    models = Models(options.exports, options.max_num_load_retries, options.load_retry_interval_micros / 1e6)
     metrics = Metrics(lambda: len(models.names()))
     core = Core(models, metrics, batching, options.rest_api_timeout_in_ms / 1000)
     max_bytes = options.max_request_mb * 2**20
     log = _request_log(models, metrics, options.log_requests)
-    await models.configure(source.read())
+    await models.configure(config)
     if not models.names() and (warning := configuration.describe_empty(options.exports)):
         _log.warning(warning)
-    server = make_server(core, max_bytes, log)
-    port = _bind(server, options.host, options.port)
-    runner = web.AppRunner(make_app(core, max_bytes, log), access_log=None, shutdown_timeout=options.grace_seconds)
+    server = make_server(core, max_bytes, log, options.allow_reload_config)
+    _bind(server, options.host, grpc_port)
+    hosts = {name.lower().rstrip(".") for name in (*options.allowed_hosts, options.host)}
+    app = make_app(core, max_bytes, log, hosts)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=options.grace_seconds,
+        keepalive_timeout=options.idle_seconds,
+        auto_decompress=False,  # `bodies` does, within limits
+    )
     await runner.setup()
-    site = web.TCPSite(runner, options.host, options.rest_api_port)
+    site = web.TCPSite(runner, options.host, rest_port)
     try:
         await site.start()
     except OSError as error:
-        raise ValueError(_taken(options.host, options.rest_api_port, "--rest-api-port", error.strerror)) from None
+        raise ValueError(_taken(options.host, rest_port, "--rest-api-port", error.strerror)) from None
     await server.start()
-    rest_port = runner.addresses[0][1]
+    ports.close()
     _log.info(
         "ready: a development server, not TF Serving",
         extra={
-            "grpc": f"{options.host}:{port}",
+            "grpc": f"{options.host}:{grpc_port}",
             "rest": f"http://{options.host}:{rest_port}",
             "models": models.names(),
         },
@@ -135,6 +156,30 @@ def _batching(options):
     return parameters
 
 
+def _keep(ports, host, port, option):
+    """Take a port, 0 for a free one, and keep others from it; return its number.
+
+    Nothing listens on it yet, so that the server that will can take it beside this socket.
+    """
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    kept = ports.enter_context(socket.socket(family, kind))
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        kept.bind(address)
+    except OSError as error:
+        raise ValueError(_taken(host, port, option, error.strerror)) from None
+    return kept.getsockname()[1]
+
+
+def _allow_files():
+    """Let connections that do nothing not take all files: 1,024 are usual, and the system allows more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):  # then it stays as it is
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def _bind(server, host, port):
     try:
         bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
@@ -142,7 +187,6 @@ def _bind(server, host, port):
         bound = 0
     if not bound:
         raise ValueError(_taken(host, port, "--port", "gRPC gives no reason"))
-    return bound
 
 
 def _taken(host, port, option, reason):

@@ -26,6 +26,8 @@ class Version:
         error: `ServingError` that ended it, or None.
         model: `zoo.serving.SavedModel` while it is loaded.
         users: Requests that run on it now.
+        tries: How often it was loaded from the files that it has.
+        ended: When it last failed to load, on the monotonic clock.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Version:
     error: ServingError | None = None
     model: SavedModel | None = None
     users: int = 0
+    tries: int = 1
+    ended: float = 0.0
     unused: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

@@ -122,7 +122,8 @@ async function post(url, body) {
   const gone = () => {
     throw new Error("The server does not answer. Is it still running? What you entered stays here: press Run again.");
   };
-  const response = await fetch(url, { method: "POST", body }).catch(gone);
+  const headers = { "Content-Type": "application/json" };
+  const response = await fetch(url, { method: "POST", headers, body }).catch(gone);
   const text = await response.text().catch(gone);
   if (response.ok) return text;
   let message;
