@@ -15,7 +15,9 @@ from PIL import Image
 from recipes.__main__ import main as recipes_main
 from zoo import cli, launch
 from zoo.pictures_of_detections import colour_of
+from zoo.runs.folder import read_json
 from zoo.serving import publish
+from zoo.serving.formats.model_card import load_card, read_card
 from zoo.serving.server.configuration import describe_empty
 
 
@@ -146,6 +148,7 @@ def test_check(base, tmp_path, capsys):
         (["predict", "nowhere"], "error: No saved_model.pb in"),
         (["predict", "{base}/points", "--inputs", "[1]"], "error: --inputs must be a JSON object of inputs"),
         (["predict", "{base}/points", "--inputs", "{"], "error: --inputs must be a JSON object, such as"),
+        (["predict", "{base}/points", "--inputs", 50_000 * "["], "error: --inputs must be a JSON object, such as"),
     ],
 )
 def test_usage_errors(base, tmp_path, monkeypatch, capsys, arguments, words):
@@ -227,6 +230,19 @@ def test_base_directory_in_place_of_a_model_and_the_other_way_round(base, tmp_pa
             describe_empty(Path(base.name) / path)
     assert describe_empty(tmp_path) == f"no model found in `{tmp_path}`; publish one as {tmp_path}/<name>/<version>/"
     assert describe_empty(base) is None
+
+
+def test_documents_of_strangers_without_end_are_damaged(tmp_path):
+    """Lists in lists without end: Python's parser gives up with a RecursionError, which is no ValueError."""
+    path = tmp_path / "1" / "assets.extra" / "model_card.json"
+    path.parent.mkdir(parents=True)
+    for name in (path, tmp_path / "config.json"):
+        name.write_text(100_000 * "[")
+    assert read_card(tmp_path / "1") == {}
+    with pytest.raises(ValueError, match="The model card is no JSON"):
+        load_card(tmp_path / "1")
+    with pytest.raises(ValueError, match="config.json is damaged: .* Restore it, or give another `--out`"):
+        read_json(tmp_path / "config.json")
 
 
 def test_list(base, tmp_path, capsys):

@@ -109,7 +109,8 @@ class Client:
             version: Number of a version; default: the latest.
             label: Label of a version, instead of its number.
             outputs: Names of the outputs wanted; none means all.
-            **inputs: One array per input, batch first. Lists of numbers take the dtype that the signature asks for;
+            **inputs: One array per input, batch first. Lists of numbers take the dtype that the signature asks for, and
+                so do arrays that cannot be sent, such as of float16 or bfloat16, where it holds all of their values;
                 text may be str or bytes.
 
         Returns:

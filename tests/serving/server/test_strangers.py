@@ -21,7 +21,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
 from tests.serving.servers import Server
-from zoo.serving import Client, RequestError
+from zoo.serving import Client, RequestError, run_native
 from zoo.serving.formats.protos import tensor_pb2
 from zoo.serving.formats.tensors import to_array, varint
 from zoo.serving.server.grpc_api import check_tensors
@@ -524,6 +524,9 @@ def test_a_reloaded_path_stays_in_the_base_directory(base, tmp_path):
 
 def test_scalars_are_scalars(base):
     """TensorFlow's own shapes; TF Serving's batching refuses them, so that it is off here."""
+    for signature, sent, received in (("scalar", 5, 10), ("words", "a", b"A"), ("mean", [1, 2], 1.5)):
+        output = run_native(base / "m" / "1", signature, {"x": sent})["y"]
+        assert output.shape == () and output.tolist() == received
     with Server(base, enable_batching=False) as server, Client(server.grpc) as client:
         for signature, sent, received in (("scalar", 5, 10.0), ("words", "a", "A"), ("mean", [1, 2], 1.5)):
             body = {"signature_name": signature, "inputs": sent}
