@@ -174,9 +174,12 @@ def _pack(values):
 
 
 def _varints(values):
-    values = values.astype("int64" if values.dtype.kind == "i" else "uint64").view("uint64")
+    if values.min() < 0:
+        values = values.astype("int64").view("uint64")
     most = int(values.max())
-    values = values.astype(np.min_scalar_type(most), copy=False)
+    values = values.astype(np.min_scalar_type(most), copy=False)  # the narrowest, for speed
+    if most < 128:
+        return values.tobytes()
     places = np.arange(0, max(1, most.bit_length()), 7, dtype=values.dtype)
     shifted = values[:, np.newaxis] >> places  # (integers, bytes): what is left before each byte
     groups = (shifted & 127).astype("uint8") | (shifted > 127).view("uint8") << 7
