@@ -203,6 +203,15 @@ def test_names_of_nothing_are_told(tmp_path, name):
         data.load_detection(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"images": [' + "9" * 5000 + "]}", "", "\x00", '{"a": 1'])
+@pytest.mark.parametrize("kind", ["instances", "panoptic"])
+def test_what_is_no_document_is_told(folders, kind, content):
+    load, _ = loaders(folders, kind)
+    (folders / "annotations" / f"{kind}_train.json").write_text(content)
+    with pytest.raises(ValueError, match=f"The file .*{kind}_train.json is not JSON: .*Fetch it again"):
+        load(folders)
+
+
 # A byte order mark, as editors on Windows write it, is no part of any text.
 def mark(path):
     content = path.read_bytes()
