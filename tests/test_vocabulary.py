@@ -274,7 +274,7 @@ def test_long_words_are_learnt_in_pieces_of_bounded_length():
         ),
         (
             lambda _: Vocabulary([*SPECIALS, "e\u0301"]),
-            "`tokens` must be in .* form C, .*'é', which is 'é' there. Norm",
+            "must be in .* form C, .*'e\u0301', which is '\u00e9' there. Norm",
         ),
         (lambda _: Vocabulary(list(SPECIALS), normalised=1), "`normalised` must be true or false. Received: 1"),
         (lambda _: Vocabulary([*SPECIALS, ""]), "not empty"),
