@@ -1,6 +1,7 @@
 """Texts to ids and back: oracles are Python's `str.split`, and the WordPiece of the library `tokenizers`."""
 
 import re
+import unicodedata
 
 import keras
 import numpy as np
@@ -24,8 +25,8 @@ TEXTS = [
 
 
 def normalised(text):
-    """Python's own idea of white space; the sign for the space counts as one."""
-    return " ".join(text.replace("▁", " ").split())
+    """Python's own idea of white space, where the sign for the space counts as one, and of normalisation form C."""
+    return unicodedata.normalize("NFC", " ".join(text.replace("▁", " ").split()))
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +181,46 @@ def test_it_travels_in_a_keras_file(tmp_path):
     assert loaded != Vocabulary(vocabulary.tokens, "subword") and loaded != "vocabulary"
 
 
+ACCENTS = ["l'élève naïve", "Männer über Straßen", "Việt Nam", "한국어 텍스트", "ἄνθρωπος", "Å ñ ç ẹ́", "কো ரொ"]
+
+
+@pytest.mark.parametrize(("kind", "form"), [("word", "NFD"), ("character", "NFC"), ("subword", "NFD")])
+def test_accents_may_be_written_apart_in_memory_and_in_an_export(tmp_path, kind, form):
+    """What NFC's own text becomes is expected, by `unicodedata`."""
+    vocabulary = Vocabulary.learn([unicodedata.normalize(form, text) for text in ACCENTS], kind)
+    assert vocabulary == Vocabulary.learn(ACCENTS, kind)
+    apart = [unicodedata.normalize("NFD", text) for text in ACCENTS]
+    assert apart != ACCENTS
+    ids = vocabulary.encode(apart)
+    assert vocabulary.count_unknown(ids) == 0 and vocabulary.decode(ids) == ACCENTS
+    np.testing.assert_array_equal(ids, vocabulary.encode(ACCENTS))
+    module = tf.Module()
+    module.tables = vocabulary.trackables
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def serve(texts):
+        return {"ids": vocabulary.ids_of(texts, 1000)[0]}
+
+    tf.saved_model.save(module, tmp_path, signatures=serve)
+    served = tf.saved_model.load(tmp_path).signatures["serving_default"]
+    np.testing.assert_array_equal(served(tf.constant(apart))["ids"], ids)
+    np.testing.assert_array_equal(served(tf.constant(ACCENTS[:2] + apart[2:]))["ids"], ids)
+
+
+def test_vocabularies_of_before_read_texts_as_before():
+    """Their files do not say `normalised`: é in two characters is none of theirs."""
+    config = {"tokens": [*SPECIALS, "▁é", "▁e", "\u0301"], "kind": "character", "lowercase": False}
+    before, after = Vocabulary.from_config(config), Vocabulary(config["tokens"][:5] + ["▁e"], "word")
+    assert not before.normalised and Vocabulary.from_config(before.get_config()) == before
+    assert after.normalised and Vocabulary.from_config(after.get_config()) == after
+    assert repr(before) == "<Vocabulary: 7 character tokens, not normalised>" and before != after
+    word = Vocabulary.from_config({**config, "kind": "word"})
+    assert word.encode(["é", "e\u0301"])[:, 0].tolist() == [4, UNKNOWN]
+    assert after.encode(["é", "e\u0301"])[:, 0].tolist() == [4, 4]
+    # What was written apart may be learnt so, if asked for.
+    assert "e\u0301" in "".join(Vocabulary.learn(["e\u0301"], "word", normalised=False).tokens)
+
+
 def test_the_most_frequent_are_kept_and_ties_go_by_alphabet():
     texts = ["d c b a", "c b", "b"]  # b 3 times, c 2, a and d 1
     assert Vocabulary.learn(texts).tokens == [*SPECIALS, "▁b", "▁c", "▁a", "▁d"]
@@ -231,6 +272,11 @@ def test_long_words_are_learnt_in_pieces_of_bounded_length():
             lambda _: Vocabulary([*SPECIALS, "a", "b", "a"]),
             "different from each other .* Received: 1 .* as 'a'. Keep each",
         ),
+        (
+            lambda _: Vocabulary([*SPECIALS, "e\u0301"]),
+            "must be in .* form C, .*'e\u0301', which is '\u00e9' there. Norm",
+        ),
+        (lambda _: Vocabulary(list(SPECIALS), normalised=1), "`normalised` must be true or false. Received: 1"),
         (lambda _: Vocabulary([*SPECIALS, ""]), "not empty"),
         (lambda _: Vocabulary(list(SPECIALS), "words"), "`kind` must be one of 'word', 'character', 'subword'"),
         (lambda _: Vocabulary(list(SPECIALS), lowercase="no"), "`lowercase` must be true or false"),

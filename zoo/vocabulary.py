@@ -1,5 +1,6 @@
 """Texts to whole numbers and back, in TensorFlow operations that TF Serving runs."""
 
+import unicodedata
 from collections import Counter
 from functools import cached_property
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 
 from zoo.checks import check_choice, check_kind, check_positive
+from zoo.normalisation import composed
 
 PAD, BOS, EOS, UNKNOWN = range(4)
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
@@ -43,6 +45,10 @@ class Vocabulary:
     - "character": each character is a token, and so is the sign for the space;
     - "subword": each word is cut into pieces by greedy longest match from the left, as WordPiece does.
 
+    Before all that, texts are brought to Unicode's normalisation form C (`zoo.normalisation`), unless `normalised` is
+    false: é is one character, however it was written. Vocabularies in files that do not say so are as they were learnt,
+    without.
+
     What is no token becomes `UNKNOWN`: a whole word, a character, or the one character that no piece begins with.
     A text ends in `EOS`; `PAD` fills up what is shorter than others. `BOS` is for decoders to begin with.
 
@@ -56,9 +62,11 @@ class Vocabulary:
             "</s>" and "<unk>". No text, whatever is written in it, is encoded to one of the first three within.
         kind: "word", "character" or "subword".
         lowercase: Whether texts are brought to lower case first.
+        normalised: Whether they are brought to normalisation form C first.
 
     Raises:
-        ValueError: If `tokens` are no such list, or `kind` is none of these.
+        ValueError: If `tokens` are no such list, or `kind` is none of these; or if texts are to be normalised and a
+            token is not, which no text would have then.
 
     Example:
 
@@ -70,10 +78,11 @@ class Vocabulary:
         ['two dogs run.']
     """
 
-    def __init__(self, tokens, kind="word", lowercase=False):
+    def __init__(self, tokens, kind="word", lowercase=False, normalised=True):
         """Checks the tokens; the tables are made when first used."""
         check_choice("kind", kind, KINDS)
         check_kind("lowercase", lowercase, (bool, np.bool_), "true or false")
+        check_kind("normalised", normalised, (bool, np.bool_), "true or false")
         check_kind("tokens", tokens, (list, tuple), "a list of str")
         _check_strings("tokens", tokens)
         if tuple(tokens[: len(SPECIALS)]) != SPECIALS:
@@ -88,10 +97,18 @@ class Vocabulary:
                 f"`tokens` must be different from each other and not empty. Received: {len(again)} that are not, such "
                 f"as {again[0]!r}. Keep each once, for example by `list(dict.fromkeys(tokens))`."
             )
-        self.tokens, self.kind, self.lowercase = list(tokens), kind, bool(lowercase)
+        other = next((token for token in tokens if not unicodedata.is_normalized("NFC", token)), None)
+        if normalised and other is not None:
+            raise ValueError(
+                "`tokens` must be in Unicode's normalisation form C, as texts are with `normalised=True`. Received: "
+                f"{other!r}, which is {unicodedata.normalize('NFC', other)!r} there. Normalise them, as the texts that "
+                "they were learnt from, or give `normalised=False`."
+            )
+        self.tokens, self.kind = list(tokens), kind
+        self.lowercase, self.normalised = bool(lowercase), bool(normalised)
 
     @classmethod
-    def learn(cls, texts, kind="word", size=8000, min_count=1, lowercase=False):
+    def learn(cls, texts, kind="word", size=8000, min_count=1, lowercase=False, normalised=True):
         """The vocabulary of some texts: the most frequent tokens, those that are equally frequent by alphabet.
 
         Pieces of words are learnt by byte pair encoding over characters, with the library `tokenizers`. All
@@ -106,6 +123,7 @@ class Vocabulary:
             size: Most tokens that there may be, the four of `SPECIALS` included; more than four.
             min_count: How often a token (with "subword", a character or a pair of pieces) must be there to be kept.
             lowercase: Whether texts are brought to lower case first.
+            normalised: Whether they are brought to normalisation form C first.
 
         Returns:
             `Vocabulary` of at most `size` tokens; the same one for the same texts and options.
@@ -129,7 +147,7 @@ class Vocabulary:
         texts = _checked_texts(texts)
         lines = []
         for start in range(0, len(texts), _CHUNK):
-            words = _words(_to_tensor(texts[start : start + _CHUNK]), kind, lowercase)
+            words = _words(_to_tensor(texts[start : start + _CHUNK]), kind, lowercase, normalised)
             lines += [[word.decode() for word in line] for line in words.to_list()]
         counts = Counter(word for line in lines for word in line)
         if kind == "subword":
@@ -142,7 +160,7 @@ class Vocabulary:
             )
         if kind == "subword":
             kept = _learn_pieces(lines, kept, size - len(SPECIALS), min_count)
-        return cls([*SPECIALS, *kept], kind, lowercase)
+        return cls([*SPECIALS, *kept], kind, lowercase, normalised)
 
     def __len__(self):
         """Number of tokens, those of `SPECIALS` included."""
@@ -154,20 +172,22 @@ class Vocabulary:
 
     def __hash__(self):
         """The same for equal vocabularies."""
-        return hash((tuple(self.tokens), self.kind, self.lowercase))
+        return hash((tuple(self.tokens), self.kind, self.lowercase, self.normalised))
 
     def __repr__(self):
         """Number and kind of the tokens."""
-        return f"<Vocabulary: {len(self)} {self.kind} tokens{', lowercase' if self.lowercase else ''}>"
+        more = ", lowercase" * self.lowercase + ", not normalised" * (not self.normalised)
+        return f"<Vocabulary: {len(self)} {self.kind} tokens{more}>"
 
     def get_config(self):
         """The arguments of the constructor, for Keras."""
-        return {"tokens": list(self.tokens), "kind": self.kind, "lowercase": self.lowercase}
+        options = {"lowercase": self.lowercase, "normalised": self.normalised}
+        return {"tokens": list(self.tokens), "kind": self.kind, **options}
 
     @classmethod
     def from_config(cls, config):
-        """A vocabulary of what `get_config` returned."""
-        return cls(**config)
+        """A vocabulary of what `get_config` returned, or did before there was `normalised`."""
+        return cls(**{"normalised": False, **config})
 
     @cached_property
     def tables(self):
@@ -211,7 +231,7 @@ class Vocabulary:
         import tensorflow as tf
 
         check_positive("max_length", max_length)
-        words = _words(texts, self.kind, self.lowercase)
+        words = _words(texts, self.kind, self.lowercase, self.normalised)
         if self.kind == "subword":
             different, places = tf.unique(words.values, out_idx=tf.int64)
             pieces = self._pieces(different, max_length)
@@ -339,7 +359,7 @@ class Vocabulary:
         )
 
 
-def _words(texts, kind, lowercase):
+def _words(texts, kind, lowercase, normalised):
     """Texts (batch,) to a ragged string tensor (batch, words), or of characters."""
     import tensorflow as tf
 
@@ -347,6 +367,8 @@ def _words(texts, kind, lowercase):
     if lowercase:
         # A zero would end the text there.
         texts = tf.strings.lower(tf.strings.regex_replace(texts, r"\x00", "\ufffd"), encoding="utf-8")
+    if normalised:
+        texts = composed(texts)
     texts = tf.strings.strip(tf.strings.regex_replace(texts, _WHITESPACE, " "))
     texts = tf.strings.regex_replace(tf.strings.regex_replace(texts, " ", _SPACE), f"^{_CHARACTER}", rf"{_SPACE}\0")
     # No space is left in the text, so that one can part the words.

@@ -147,6 +147,29 @@ def test_nowhere_lists_each_place_and_what_to_do(tmp_path, monkeypatch):
         data.load("usps", data_dir=tmp_path)
 
 
+def test_a_library_that_lacks_a_package_is_said_to(tmp_path, monkeypatch):
+    """TensorFlow Datasets imports some of what it needs only when it downloads."""
+    library = types.ModuleType("tensorflow_datasets")
+    library.__spec__ = types.SimpleNamespace()
+
+    def load(name, split, batch_size):
+        import no_such_package_of_theirs
+
+        return no_such_package_of_theirs
+
+    library.load, library.as_numpy = load, None
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", library)
+    with pytest.raises(FileNotFoundError) as caught:
+        data.load("fashion_mnist", data_dir=tmp_path)
+    lines = str(caught.value).splitlines()
+    assert [line.partition(":")[0] for line in lines[1:5]] == [
+        *("  - data_dir", "  - system packages", "  - keras.datasets", "  - tensorflow-datasets")
+    ]
+    assert lines[2].endswith("is not there. Debian and Ubuntu: apt install dataset-fashion-mnist.")
+    package = "no_such_package_of_theirs"
+    assert lines[4].endswith(f"installed, and lacks the package {package}, which it needs: pip install {package}")
+
+
 def test_a_truncated_npz_is_named_wherever_it_is_cut(tmp_path):
     path = tmp_path / "mnist" / "some.npz"
     path.parent.mkdir()

@@ -203,6 +203,15 @@ def test_names_of_nothing_are_told(tmp_path, name):
         data.load_detection(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"images": [' + "9" * 5000 + "]}", "", "\x00", '{"a": 1'])
+@pytest.mark.parametrize("kind", ["instances", "panoptic"])
+def test_what_is_no_document_is_told(folders, kind, content):
+    load, _ = loaders(folders, kind)
+    (folders / "annotations" / f"{kind}_train.json").write_text(content)
+    with pytest.raises(ValueError, match=f"The file .*{kind}_train.json is not JSON: .*Fetch it again"):
+        load(folders)
+
+
 # A byte order mark, as editors on Windows write it, is no part of any text.
 def mark(path):
     content = path.read_bytes()
@@ -299,41 +308,3 @@ def test_configurations_for_tf_serving_may_have_a_byte_order_mark(tmp_path):
         mark(path)
     assert read_config(tmp_path / "models.config").model_config_list.config[0].name == "a"
     assert read_batching(tmp_path / "batching.config").max_batch_size == 7
-
-
-WRONG_LINES = ["no tab", "\t", "a\t", "a\tb\tc", "\x00\t\x00", "a\u2028b\tc", "\ud800".encode(errors="surrogatepass")]
-
-
-@pytest.mark.parametrize("line", WRONG_LINES)
-def test_lines_of_strangers_are_read_or_named(tmp_path, line):
-    content = line if isinstance(line, bytes) else line.encode()
-    (tmp_path / "pairs.tsv").write_bytes(b"x\ty\n" + content + b"\nz\tw\nq\tr\n")
-    try:
-        pairs = data.load_text(tmp_path / "pairs.tsv")
-        assert len(pairs.sources) == len(pairs.targets)
-    except ValueError as error:
-        assert f"{tmp_path / 'pairs.tsv'}" in str(error) and "ine 2" in str(error)
-
-
-@pytest.mark.parametrize("change", range(12))
-def test_arrays_of_strangers_are_named(tmp_path, change):
-    """Of an .npz file: each array gone, of another kind, shape or range."""
-    x, y = np.zeros((20, 16, 16), "uint8"), np.arange(20) % 10
-    changed = [
-        {"y": y},
-        {"x": x.astype("float64"), "y": y},
-        {"x": x[0], "y": y},
-        {"x": np.uint8(3), "y": y},
-        {"x": x[:0], "y": y[:0]},
-        {"x": x, "y": y[:5]},
-        {"x": x, "y": y.astype("float32")},
-        {"x": x, "y": y + 5},
-        {"x": x, "y": np.int64(3)},
-        {"x": np.array(["a"] * 20), "y": y},
-        {"x": x, "y": np.array(["1"] * 20)},
-        {"x": x.astype(complex), "y": y},
-    ][change]
-    (tmp_path / "usps").mkdir()
-    np.savez(tmp_path / "usps" / "usps.npz", **changed)
-    with pytest.raises(ValueError, match=r"The (file|images|labels) .*usps.npz.*must.*Received"):
-        data.load("usps", data_dir=tmp_path)

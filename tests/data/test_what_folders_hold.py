@@ -10,7 +10,6 @@ from PIL import Image
 
 from zoo import data
 from zoo.data import records
-from zoo.data.listing import picture_endings
 from zoo.data.splits import held_out
 
 SIZE = (12, 16)
@@ -230,6 +229,8 @@ def test_what_pillow_reads_is_read(tmp_path, end):
 
 def test_what_would_start_other_programs_or_is_no_picture_is_not():
     """EPS starts Ghostscript; HDF5, GRIB and BUFR are containers; of MPEG Pillow knows the size alone."""
+    from zoo.data.listing import picture_endings
+
     endings = picture_endings()
     assert {".png", ".jpg", ".webp", ".tif"} <= {*endings}
     assert not {".eps", ".ps", ".pdf", ".h5", ".grib", ".bufr", ".mpg", ".wmf", ".emf"} & {*endings}

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.checks import check_choice
+from zoo.data.images import reason_of
 from zoo.data.names import unknown
 from zoo.data.splits import SPLITS, held_out
 from zoo.data.text import TextPairs
@@ -160,8 +161,7 @@ def _of_tensorflow_datasets(name, builder_name, split):
         rows = list(tfds.as_numpy(builder.as_dataset(split=part)))
     except Exception as error:  # any of the library's errors of names and downloads
         raise FileNotFoundError(
-            f"TensorFlow Datasets cannot give {builder_name!r}: {type(error).__name__}: "
-            f"{str(error).strip().partition(chr(10))[0]}. Check the name, and go online once."
+            f"TensorFlow Datasets cannot give {builder_name!r}: {reason_of(error)}. Check the name, and go online once."
         ) from error
     if not keys or not rows or not all(key in rows[0] and isinstance(rows[0][key], bytes) for key in keys):
         raise ValueError(

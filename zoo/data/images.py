@@ -23,6 +23,7 @@ CLASSES = {
     "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
 }
 DEBIAN_FOLDERS = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}
+_DEBIAN_PACKAGES = {"fashion_mnist": "dataset-fashion-mnist"}
 _DOWNLOADED = ("mnist", "fashion_mnist", "cifar10")
 _TIMEOUT = 15
 _IDX_PREFIXES = {"train": "train", "test": "t10k"}
@@ -68,7 +69,7 @@ def find(name, split, data_dir=None):
         + f"Put an .npz file with the arrays {arrays} into a folder {_folder(name)}, and "
         "give the folder around it as `data_dir` or in the environment variable ZOO_DATA_DIR"
         + ("; or go online once." if name in _DOWNLOADED else ".")
-        + (" Debian and Ubuntu: apt install dataset-fashion-mnist." if name in DEBIAN_FOLDERS else "")
+        + (f" Debian and Ubuntu: apt install {_DEBIAN_PACKAGES[name]}." if name in _DEBIAN_PACKAGES else "")
         + " Always there: digits, ring, grid, swiss_roll."
     )
 
@@ -134,7 +135,10 @@ def _in_debian(name, _):
     folder = DEBIAN_FOLDERS[name]
     parts = _idx_parts(name, folder) if folder.is_dir() else None
     if parts is None:
-        raise NotHere(f"system packages: {folder} of Debian's dataset-fashion-mnist is not there.")
+        package = _DEBIAN_PACKAGES[name]
+        raise NotHere(
+            f"system packages: {folder} of Debian's {package} is not there. Debian and Ubuntu: apt install {package}."
+        )
     return parts, f"Debian's package dataset-fashion-mnist ({folder})"
 
 
@@ -148,7 +152,7 @@ def _in_keras(name, _):
     try:
         train, test = getattr(keras.datasets, name).load_data()
     except Exception as error:  # Keras raises a bare Exception when a download fails
-        raise NotHere(f"keras.datasets: {_first_line(error)}") from error
+        raise NotHere(f"keras.datasets: {reason_of(error)}") from error
     finally:
         socket.setdefaulttimeout(patience)
     place = "keras.datasets"
@@ -165,7 +169,7 @@ def _in_tensorflow_datasets(name, _):
 
         found = {split: tfds.as_numpy(tfds.load(name, split=split, batch_size=-1)) for split in SPLITS}
     except Exception as error:  # any of the library's download errors
-        raise NotHere(f"tensorflow-datasets: {_first_line(error)}") from error
+        raise NotHere(f"tensorflow-datasets: {reason_of(error)}") from error
     place = "tensorflow-datasets"
     parts = {split: _checked(name, part["image"], part["label"], place) for split, part in found.items()}
     return parts, place
@@ -197,7 +201,7 @@ def _read_npz(name, path):
     except (OSError, ValueError) as error:
         known = isinstance(error, Unreadable)
         raise ValueError(
-            f"The file {path} is not a whole .npz archive: {error if known else _first_line(error)}. Received: "
+            f"The file {path} is not a whole .npz archive: {error if known else reason_of(error)}. Received: "
             f"{path.stat().st_size} bytes. Fetch it again."
         ) from error
     if name in EMOJI:
@@ -287,6 +291,16 @@ def _folder(name):
     return name.partition("/")[0]
 
 
-def _first_line(error):
+def reason_of(error):
+    """What went wrong in another library, in one line.
+
+    Args:
+        error: Any exception.
+
+    Returns:
+        Kind and first line of its message; if the library itself lacks a package, which one.
+    """
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"installed, and lacks the package {error.name}, which it needs: pip install {error.name}"
     lines = str(error).strip().splitlines() or ["no message"]
     return f"{type(error).__name__}: {lines[0]}"

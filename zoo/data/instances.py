@@ -91,7 +91,7 @@ def read(file):
         progress.show(f"Reading {file}, {file.stat().st_size / 1e6:.0f} MB", last=True)
     try:
         document = json.loads(file.read_bytes())
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also of numbers with more digits than Python reads
         raise ValueError(f"The file {file} is not JSON: {error}. Fetch it again.") from error
     lists = {
         name: document.get(name) if isinstance(document, dict) else None
@@ -134,7 +134,7 @@ def sizes_of(file, document):
         is_id = is_whole(number) or isinstance(number, str)
         if not is_id or number in sizes:
             raise ValueError(
-                f"Each image of {file} must have an id of its own. Received: {str(number)[:40]!r}, "
+                f"Each image of {file} must have an id of its own. Received: {repr(number)[:40]}, "
                 f"{'which two images have' if is_id else 'of ' + image['file_name']}."
             )
         sizes[number] = size
