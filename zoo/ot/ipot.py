@@ -168,11 +168,11 @@ def by_logarithms(problem, num_iterations, inner_iterations):
         count = count + 1.0
         source_update, target_update = log_updates(problem._replace(cost=count * problem.cost), None)
         # As the products begin with the sigma of the step before.
-        f = source_update(2.0 * g - old_g)
-        new_g = target_update(f)
+        f = source_update(2.0 * g - old_g, None)
+        new_g = target_update(f, None)
         for _ in range(inner_iterations - 1):
-            f = source_update(new_g)
-            new_g = target_update(f)
+            f = source_update(new_g, None)
+            new_g = target_update(f, None)
         return f, new_g, g, count
 
     nothing = ops.zeros_like(a), ops.zeros_like(b), ops.zeros_like(b), ops.zeros((), dtype_of(a))

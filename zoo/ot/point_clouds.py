@@ -7,6 +7,7 @@ from keras import ops
 
 from zoo.checks import check_choice, check_positive
 from zoo.ot.backend import compiled, has_values, wide
+from zoo.ot.convergence import warn_unconverged
 from zoo.ot.costs import COSTS, FEW_COORDINATES, expansion, safe_sqrt, unit
 from zoo.ot.inputs import (
     Problem,
@@ -29,6 +30,9 @@ from zoo.ot.solvers import LARGEST_LOG, miss, times, times_transposed
 
 # Entries of the cost matrix that are held at a time, unless the user says otherwise: 16 MB in float32.
 BLOCK_ENTRIES = 2**22
+REMEDY = (
+    "Values and gradients are off. Raise `max_iterations`, or `epsilon`; or `tolerance`, if so large an error does."
+)
 
 
 def point_cloud_sinkhorn(
@@ -70,6 +74,9 @@ def point_cloud_sinkhorn(
     Returns:
         `SinkhornResult` without a plan.
 
+    Warns:
+        ConvergenceWarning: As `sinkhorn`.
+
     Raises:
         ValueError: As `sinkhorn`; for costs other than the three, and for points with a batch axis.
 
@@ -106,6 +113,7 @@ def point_cloud_sinkhorn(
     if has_values(wrong) and np.any(ops.convert_to_numpy(wrong)):
         report(wrong, problem, "epsilon")
         raise_lost(problem, "epsilon")
+    warn_unconverged("point_cloud_sinkhorn", result, tolerance, max_iterations, remedy=REMEDY)
     return result
 
 
