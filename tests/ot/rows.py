@@ -43,6 +43,7 @@ def draw(dtype="float64"):
         "v": y[:, :2],
         "s": x[:, 0],
         "t": y[:, 0],
+        "s2": x[:, 1],
         "p": p / p.sum(),
         "q": q / q.sum(),
         "z": np.sort(numbers.normal(size=M)),
@@ -109,7 +110,10 @@ ROWS = {
         divergence(lambda x, y: 2.0 * ot.squared_euclidean(x, y)), "x y a b", "points", zero=True
     ),
     "minibatch_energy_distance": Row(
-        lambda x, x2, y2, y3: ot.minibatch_energy_distance(x, x2, y2, y3, 0.5, **FAST), "x x2 y2 y3", "energy", zero=True
+        lambda x, x2, y2, y3: ot.minibatch_energy_distance(x, x2, y2, y3, 0.5, **FAST),
+        "x x2 y2 y3",
+        "energy",
+        zero=True,
     ),
     "minibatch_energy_distance:euclidean": Row(
         lambda x, x2, y2, y3: ot.minibatch_energy_distance(x, x2, y2, y3, 0.5, cost="euclidean", **FAST),
@@ -119,7 +123,7 @@ ROWS = {
     ),
     "wasserstein_1d": Row(lambda s, t, a, b: ot.wasserstein_1d(s, t, a, b, p=2), "s t a b", "line", zero=True),
     "wasserstein_1d:1": Row(ot.wasserstein_1d, "s t a b", "line", zero=True),
-    "wasserstein_1d:uniform": Row(lambda x2, y2: ot.wasserstein_1d(x2[:, 0], y2[:, 0]), "x2 y2", "energy", zero=True),
+    "wasserstein_1d:uniform": Row(ot.wasserstein_1d, "s s2", "energy", zero=True),
     "barycentric_map": Row(ot.barycentric_map, "P y", "plan"),
     "total_variation": Row(ot.total_variation, "p q", "histograms", zero=True),
     "kl_divergence": Row(ot.kl_divergence, "p q", "histograms", zero=True),
@@ -164,7 +168,10 @@ def passes_what_is_not_finite(name):
     passed = []
     for array, number, arguments in broken(name):
         try:
-            found = [ops.convert_to_numpy(output).tolist() for output in outputs(name, *map(ops.convert_to_tensor, arguments))]
+            found = [
+                ops.convert_to_numpy(output).tolist()
+                for output in outputs(name, *map(ops.convert_to_tensor, arguments))
+            ]
         except ValueError:
             continue
         passed.append((array, number, found))

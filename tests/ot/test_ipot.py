@@ -79,7 +79,9 @@ def test_products_and_logarithms_are_the_same_iterates():
     ipot = importlib.import_module("zoo.ot.ipot")
     a, b = NUMBERS.dirichlet(np.ones(32), 8), NUMBERS.dirichlet(np.ones(32), 8)
     mask = np.arange(32) < np.array([32, 20, 8, 0, 9, 9, 30, 1])[:, None]
-    a, b = (np.where(mask, weights, 0) / np.maximum((mask * weights).sum(-1, keepdims=True), 1e-9) for weights in (a, b))
+    a, b = (
+        np.where(mask, weights, 0) / np.maximum((mask * weights).sum(-1, keepdims=True), 1e-9) for weights in (a, b)
+    )
     problem = prepare(COST, 0.5, a, b, mask, mask)
     for inner in (1, 2):
         products, logarithms = (solver(problem, 15, inner) for solver in (ipot.by_products, ipot.by_logarithms))

@@ -3,7 +3,11 @@
 Expected values come from the same function on the smaller problem, whose own tests compare with POT, HiGHS and SciPy.
 """
 
-import itertools
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -22,7 +26,14 @@ WEIGHTED = [
     for name, row in ROWS.items()
     if (row.kind in ("cost", "line") or row.arrays == "x y a b") and name not in ALIKE
 ]
-MASKED = ["sinkhorn", "sinkhorn:penalty", "ipot", "ipot:unrolled", "sinkhorn_divergence", "sinkhorn_divergence:euclidean"]
+MASKED = [
+    "sinkhorn",
+    "sinkhorn:penalty",
+    "ipot",
+    "ipot:unrolled",
+    "sinkhorn_divergence",
+    "sinkhorn_divergence:euclidean",
+]
 EXACTLY = {"rtol": 1e-5, "atol": 1e-7}
 
 
@@ -42,6 +53,36 @@ def test_in_a_graph_what_is_not_finite_stays_so(name):
     whole = [tf.constant(array) for array in arrays_of(name, "float32").values()]
     for found, expected in zip(compiled(*whole), outputs(name, *whole), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+PROGRAM = """
+import sys
+from tests.ot import rows
+
+names = sys.argv[1:]
+passed = {name: rows.passes_what_is_not_finite(name) for name in names}
+import keras
+
+if keras.backend.backend() == "jax":
+    import jax
+
+    for name in names:
+        passed[name] += rows.finite_in_a_graph(name, jax.jit(lambda *arrays: rows.outputs(name, *arrays)))
+assert "tensorflow" not in sys.modules
+assert not any(passed.values()), passed
+"""
+CHEAP = ["euclidean", "cosine", "wasserstein_1d", "barycentric_map", "ipot"]
+CHEAP += [name for name, row in ROWS.items() if row.kind == "histograms"]
+
+
+@pytest.mark.parametrize(("backend", "names"), [("jax", CHEAP), ("numpy", IN_GRAPHS)])
+def test_what_is_not_finite_without_tensorflow(backend, names):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: it comes with the tests")
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, *names]
+    root = Path(__file__).parents[2]
+    run = subprocess.run(command, env=os.environ | {"KERAS_BACKEND": backend}, cwd=root, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
 
 
 def slopes(name, arrays, **options):
@@ -150,7 +191,9 @@ def test_padding_of_any_content_changes_nothing(name, weighted):
     options = {} if weighted else {"a": None, "b": None}
     sizes = [len(values) for values in (draw()["x"], draw()["y"])]
     for kept in ([range(1, 5), range(3)],):
-        masks = {f"{side}_mask": np.isin(range(n), k) for side, n, k in zip(("source", "target"), sizes, kept, strict=True)}
+        masks = {
+            f"{side}_mask": np.isin(range(n), k) for side, n, k in zip(("source", "target"), sizes, kept, strict=True)
+        }
         small = arrays
         padded = arrays
         for side in (0, 1):
@@ -229,7 +272,9 @@ def reordered(name, arrays, numbers):
             arrays = taken(name, arrays, side, orders[side])
         return arrays, lambda output: output[np.ix_(*orders)] if output.ndim == 2 else output
     if ROWS[name].kind == "energy":
-        return {array: values[numbers.permutation(len(values))] for array, values in arrays.items()}, lambda output: output
+        return {
+            array: values[numbers.permutation(len(values))] for array, values in arrays.items()
+        }, lambda output: output
     if ROWS[name].kind == "plan":
         P, y = arrays.values()
         return {"P": P[np.ix_(*orders)], "y": y[orders[1]]}, lambda output: output[orders[0]]
@@ -274,7 +319,7 @@ def test_float32_is_near_float64(name):
 def test_a_measure_is_at_distance_zero_from_itself(name):
     for dtype, bound in (("float64", 1e-7), ("float32", 3e-6)):
         arrays = arrays_of(name, dtype)
-        twins = {"v": "u", "y": "x", "b": "a", "t": "s", "q": "p", "x2": "x", "y2": "x", "y3": "x"}
+        twins = {"v": "u", "y": "x", "b": "a", "t": "s", "s2": "s", "q": "p", "x2": "x", "y2": "x", "y3": "x"}
         arrays = {array: draw(dtype)[twins.get(array, array)] for array in arrays}
         for found in outputs(name, *arrays.values()):
             np.testing.assert_allclose(found, 0, atol=bound)

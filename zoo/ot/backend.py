@@ -55,7 +55,7 @@ def repeat(body, state, times):
 
 
 def wide(tensor):
-    """The widest floating-point type there is where a tensor lies: float32 in JAX unless told else, and on Apple's GPUs."""
+    """The widest floating-point type where a tensor lies: float32 in JAX, unless told else, and on Apple's GPUs."""
     backend = keras.backend.backend()
     if backend == "jax":
         import jax

@@ -33,7 +33,7 @@ class Problem(NamedTuple):
 
 
 def as_points(source, target):
-    """Two sets of points as floating-point tensors of one type, with their shapes and, where it can be, values checked."""
+    """Two sets of points as floating-point tensors of one type; shapes and, where they can be read, values checked."""
     source, target = as_float(source), as_float(target)
     shapes = tuple(source.shape), tuple(target.shape)
     batches = shapes[0][:-2], shapes[1][:-2]

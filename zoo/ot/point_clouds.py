@@ -191,7 +191,7 @@ class Blocks:
         return ops.cast(expansion(x, y), dtype_of(self.y))
 
     def of_squared(self, squared, x):
-        """Costs of squared distances; those of the cosine cost are between features of length 1 or, at the origin, 0."""
+        """Costs of squared distances; those of the cosine cost are between features of length 1, or 0 at the origin."""
         if self.cost == "squared_euclidean":
             return squared
         if self.cost == "euclidean":
@@ -302,7 +302,7 @@ def weighted_mean(points, weights):
 
 
 def _largest_cost(x, y, a, b, cost):
-    """A bound of the costs as a matrix (1, 1), from the largest distances to the targets' mean of points with weight."""
+    """A bound of the costs, (1, 1), from the largest distances of points with weight to the targets' mean."""
     center = weighted_mean(y, b)
     squares = [ops.sum(ops.square(points - center), axis=-1) for points in (x, y)]
     reach = [
