@@ -179,10 +179,9 @@ def by_logarithms(problem, num_iterations, inner_iterations):
     f, g, _, count = repeat(iteration, nothing, num_iterations)
     exponents = ((column(f) - count * problem.cost) + line(g)) / column(beta)
     Q = padded(problem, ops.exp(ops.minimum(exponents, LARGEST_LOG[dtype_of(a)])))
-    # Potentials grow with each step, and their rounding with them: the marginals are made exact once more.
-    delta = 1.0 / filled(times(Q, b), problem.source_valid)
-    sigma = 1.0 / filled(times_transposed(Q, a * delta), problem.target_valid)
-    return column(a * delta) * Q * line(b * sigma)
+    # Potentials grow with each step, and their rounding with them: the targets' sums are made exact once more.
+    sigma = 1.0 / filled(times_transposed(Q, a), problem.target_valid)
+    return column(a) * Q * line(b * sigma)
 
 
 def filled(sums, valid):

@@ -187,7 +187,7 @@ class Blocks:
         """Squared distances of a block of points to all targets, (rows, m)."""
         if self.y.shape[1] <= FEW_COORDINATES:
             return sum(ops.square(column(x[:, axis]) - line(self.y[:, axis])) for axis in range(self.y.shape[1]))
-        x, y = (ops.cast(points - self.center, self.exact) for points in (x, self.y))
+        x, y = (ops.cast(points, self.exact) - ops.cast(self.center, self.exact) for points in (x, self.y))
         return ops.cast(expansion(x, y), dtype_of(self.y))
 
     def of_squared(self, squared, x):
