@@ -134,9 +134,9 @@ def proximal_plan(problem, num_iterations, inner_iterations, unrolled):
 
 
 def out_of_range(problem, plan):
-    """Whether some point has lost half its mass or more, or is not a number: a scalar."""
+    """Whether some point has lost a quarter of its mass or more, or is not a number: a scalar."""
     sides = (problem.source_weights, ops.sum(plan, axis=-1)), (problem.target_weights, ops.sum(plan, axis=-2))
-    kept = [ops.all(moved >= 0.5 * weights) for weights, moved in sides]
+    kept = [ops.all(moved >= 0.75 * weights) for weights, moved in sides]
     return ops.logical_not(ops.logical_and(*kept))
 
 
