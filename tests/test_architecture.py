@@ -189,7 +189,7 @@ def test_public_names_load_and_unknown_ones_list_what_there_is():
 @pytest.mark.parametrize(
     ("room", "name", "known"),
     [
-        ("ot", "emd", "sinkhorn"),
+        ("ot", "flow", "sinkhorn"),
         (
             "data",
             "laod",
@@ -201,8 +201,24 @@ def test_public_names_load_and_unknown_ones_list_what_there_is():
 def test_unknown_names_of_rooms_list_what_there_is(room, name, known):
     import importlib
 
-    with pytest.raises(AttributeError, match=f"module 'zoo.{room}' has no attribute '{name}'. It has: .*{known}"):
+    with pytest.raises(AttributeError, match=f"module 'zoo.{room}' has no attribute '{name}'.* It has: .*{known}"):
         getattr(importlib.import_module(f"zoo.{room}"), name)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("sinkorn", "Did you mean sinkhorn"),
+        ("emd", r"Here it is `exact\(cost, a, b\).plan`"),
+        ("emd2", r"Here it is `exact\(cost, a, b\).transport_cost`"),
+        ("dist", "Here it is `cost_matrix`"),
+    ],
+)
+def test_misspelt_names_and_those_of_pot_are_answered_with_ours(name, hint):
+    from zoo import ot
+
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'. {hint}. It has: "):
+        getattr(ot, name)
 
 
 def test_transport_imports_a_framework_only_where_it_is_used():

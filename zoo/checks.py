@@ -1,5 +1,7 @@
 """Checks of what a user passes in: each error says what happened, what was expected and how to mend it."""
 
+import difflib
+
 import numpy as np
 
 # The label of a pixel that does not count.
@@ -122,14 +124,24 @@ def check_folder(name, path):
         raise NotADirectoryError(f"`{name}` must be a folder to write to. Received: a file, {path}. Give another path.")
 
 
-def no_such_name(module, names):
+def no_such_name(module, names, elsewhere=None):
     """The `__getattr__` of a module, which names what there is where something else is asked for.
 
+    Args:
+        module: Name of the module.
+        names: What it has.
+        elsewhere: Names that others have for something, with ours; None for none.
+
     Returns:
-        Function of a name that raises `AttributeError`.
+        Function of a name that raises `AttributeError`, with the name that was likely meant.
     """
 
     def missing(name):
-        raise AttributeError(f"module {module!r} has no attribute {name!r}. It has: {', '.join(names)}.")
+        if name in (elsewhere or {}):
+            hint = f" Here it is {elsewhere[name]}."
+        else:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+        raise AttributeError(f"module {module!r} has no attribute {name!r}.{hint} It has: {', '.join(names)}.")
 
     return missing

@@ -46,7 +46,16 @@ BAD = {
     "gradient": ((COST, 0.1), {"gradient": "implicit"}, "`gradient` must be one of"),
     "iterations": ((COST, 0.1), {"max_iterations": 0}, "`max_iterations` must be a whole number of at least 1"),
     "penalty": ((COST, 0.1), {"marginal_penalty": -1.0}, "`marginal_penalty` must be above 0"),
+    "penalty of two": (
+        (COST, 0.1),
+        {"marginal_penalty": (1.0, 2.0)},
+        r"`marginal_penalty` must be above 0, one number. Received: \(1.0, 2.0\). It holds for both sides",
+    ),
+    "penalty an array": ((COST, 0.1), {"marginal_penalty": np.ones(2)}, r"Received: an array of shape \(2,\)"),
     "tolerance": ((COST, 0.1), {"tolerance": -1e-3}, "`tolerance` must be at least 0"),
+    "tolerance None": ((COST, 0.1), {"tolerance": None}, "`tolerance` must be at least 0, one number. Received: None"),
+    "tolerance NaN": ((COST, 0.1), {"tolerance": np.nan}, "`tolerance` must be at least 0.* Received: nan"),
+    "tolerance an array": ((COST, 0.1), {"tolerance": np.ones(2)}, r"`tolerance` must be .* an array of shape \(2,\)"),
 }
 
 
@@ -113,6 +122,9 @@ def test_unknown_cost_lists_the_known():
             "`epsilon` is too small for float64",
         ),
         (np.ones((3, 2)), np.eye(3, 2), {"cost": "l1"}, "`cost` must be one of"),
+        (np.ones((3, 2)), np.eye(3, 2), {"tolerance": -1}, "`tolerance` must be at least 0.* Received: -1"),
+        (np.ones((3, 2)), np.eye(3, 2), {"tolerance": None}, "`tolerance` must be at least 0.* Received: None"),
+        (np.ones((3, 2)), np.eye(3, 2), {"epsilon": [0.1, 0.1]}, r"`epsilon` must be a number.* shape \(2,\)"),
         (np.ones((3, 2)), np.eye(3, 2), {"block_size": 0}, "`block_size` must be a whole number"),
     ],
 )

@@ -225,6 +225,7 @@ def test_quadratic_form_takes_similarity_from_distances():
         (lambda: ot.earth_mover([0.5, 0.5], [0.5, 0.5], [0.0, np.nan]), "`positions` must be finite"),
         (lambda: ot.minkowski([0.5, 0.5], [0.5, 0.5], order=0.5), "`order` must be at least 1.*Received: 0.5"),
         (lambda: ot.minkowski([0.5, 0.5], [0.5, 0.5], order=float("nan")), "`order` must be at least 1"),
+        (lambda: ot.minkowski([0.5, 0.5], [0.5, 0.5], order=None), "`order` must be at least 1.*Received: None"),
         (lambda: ot.histogram_intersection([0.5, 0.5], [0.0, 0.0]), "`q` has no mass"),
         (lambda: ot.quadratic_form([0.5, 0.5], [1.0, 0.0], np.eye(3)), r"`similarity` must have shape.*\(3, 3\)"),
         (lambda: ot.quadratic_form([0.5, 0.5], [1.0, 0.0], np.ones(2)), r"`similarity` must have shape.*\(2,\)"),

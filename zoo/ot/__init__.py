@@ -48,4 +48,19 @@ __all__ = [
     "wasserstein_1d",
 ]
 
-__getattr__ = no_such_name(__name__, __all__)
+# What those look for who come from POT.
+_NAMES_OF_POT = {
+    "dist": "`cost_matrix`",
+    "emd": "`exact(cost, a, b).plan`",
+    "emd2": "`exact(cost, a, b).transport_cost`",
+    "emd2_1d": "`wasserstein_1d`",
+    "emd_1d": "`wasserstein_1d`",
+    "sinkhorn2": "`sinkhorn(cost, epsilon, a, b).transport_cost`",
+    "sinkhorn_unbalanced": "`sinkhorn(cost, epsilon, a, b, marginal_penalty=)`",
+    "solve": "`sinkhorn`, or `exact` without regularisation",
+    "solve_sample": "`point_cloud_sinkhorn`, or `exact` of a `cost_matrix`",
+    "unbalanced": "`sinkhorn(cost, epsilon, a, b, marginal_penalty=)`",
+    "unif": "not needed: weights are uniform unless given",
+}
+
+__getattr__ = no_such_name(__name__, __all__, _NAMES_OF_POT)

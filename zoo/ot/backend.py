@@ -55,14 +55,15 @@ def repeat(body, state, times):
 
 
 def wide(tensor):
-    """The widest floating-point type there is where a tensor lies: float32 in JAX unless told else, and on Apple's GPUs."""
+    """The widest floating-point type where a tensor lies: float32 in JAX, unless told else, NumPy and Apple's GPUs."""
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
 
         return "float64" if jax.config.jax_enable_x64 else "float32"
-    on_apple = backend == "torch" and tensor.device.type == "mps"
-    return "float32" if on_apple else "float64"
+    # Keras 3.15 brings float64 arrays to float32 on NumPy.
+    narrow = backend == "numpy" or (backend == "torch" and tensor.device.type == "mps")
+    return "float32" if narrow else "float64"
 
 
 def has_values(tensor):

@@ -21,8 +21,8 @@ def squared_euclidean(source, target):
     Beyond four coordinates it is the expansion ||x||^2 + ||y||^2 - 2 x.y around the mean of the targets, one matrix
     product; in float64 where some points are so near each other that rounding in float32 would show. So costs are right
     to a relative 1e-4 and to 1e-6 of the squared distance from the mean, whichever is less, and two points that are
-    nearer than 1e-7 of their distance from the mean cost 0, also in float64. Where there is no float64, as in JAX
-    unless `jax_enable_x64` is set, that is 2e-3 in place of 1e-7.
+    nearer than 1e-7 of their distance from the mean cost 0, also in float64. Where there is no float64, as on
+    NumPy, and on JAX unless `jax_enable_x64` is set, that is 2e-3 in place of 1e-7.
 
     Args:
         source: Points x, (n, d) or (batch, n, d), floating point.
@@ -134,17 +134,17 @@ def _squared(source, target, same):
         differences = (source[..., :, None, axis] - target[..., None, :, axis] for axis in range(dimension))
         return sum(ops.square(difference) for difference in differences)
     center = ops.stop_gradient(ops.mean(target, axis=-2, keepdims=True))
-    source, target = source - center, target - center
-    squared, exact = expansion(source, target), wide(source)
+    squared, exact = expansion(source - center, target - center), wide(source)
     # The distances of points from themselves are known, and no reason to compute the others in float64.
     itself = ops.eye(source.shape[-2], dtype="bool") if same and source.shape[-2] is not None else None
     if dtype_of(source) != exact:
         others = ops.stop_gradient(squared)
         others = others if itself is None else ops.where(itself, float("inf"), others)
-        reach = ops.stop_gradient(ops.sum(ops.square(source), axis=-1))
+        reach = ops.stop_gradient(ops.sum(ops.square(source - center), axis=-1))
+        wider = [ops.cast(points, exact) - ops.cast(center, exact) for points in (source, target)]
         squared = ops.cond(
             ops.any(ops.min(others, axis=-1) < NEAR * reach),
-            lambda: ops.cast(expansion(ops.cast(source, exact), ops.cast(target, exact)), dtype_of(source)),
+            lambda: ops.cast(expansion(*wider), dtype_of(source)),
             lambda: squared,
         )
     return squared if itself is None else ops.where(itself, 0.0, squared)

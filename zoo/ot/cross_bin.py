@@ -3,6 +3,7 @@
 Shapes, types and checks are those of `zoo.ot.histograms`.
 """
 
+import numpy as np
 from keras import ops
 
 from zoo.ot.backend import has_values
@@ -52,7 +53,7 @@ def earth_mover(p, q, positions=None):
     fixed = ops.stop_gradient(gaps)
     if has_values(fixed):
         values = ops.convert_to_numpy(fixed)
-        if not (values >= 0).all():
+        if not (np.isfinite(values) & (values >= 0)).all():
             raise ValueError(
                 "`positions` must be finite and ascending. "
                 f"Received: a step of {values.min():g} between neighbours. Sort the bins, and the histograms with them."
@@ -99,7 +100,8 @@ def quadratic_form(p, q, similarity):
     if has_values(fixed):
         sizes = ops.matmul(line(ops.abs(difference)), ops.abs(similarity))
         sizes = ops.sum(ops.squeeze(ops.stop_gradient(sizes), -2) * ops.stop_gradient(ops.abs(difference)), axis=-1)
-        if not ops.convert_to_numpy(ops.all(fixed >= -FORM_TOLERANCE * sizes)):
+        good = ops.logical_and(fixed >= -FORM_TOLERANCE * sizes, whole(ops.stop_gradient(similarity), axes=2))
+        if not ops.convert_to_numpy(ops.all(good)):
             raise ValueError(
                 "`similarity` must be finite, and (p - q)^T A (p - q) at least 0. "
                 f"Received: a minimum of {ops.convert_to_numpy(fixed).min():g}. Pass a positive semidefinite matrix, "

@@ -33,7 +33,7 @@ class Problem(NamedTuple):
 
 
 def as_points(source, target):
-    """Two sets of points as floating-point tensors of one type, with their shapes and, where it can be, values checked."""
+    """Two sets of points as floating-point tensors of one type; shapes and, where they can be read, values checked."""
     source, target = as_float(source), as_float(target)
     shapes = tuple(source.shape), tuple(target.shape)
     batches = shapes[0][:-2], shapes[1][:-2]
@@ -131,7 +131,7 @@ def check_tolerance(tolerance):
 def check_penalty(penalty):
     """Raises where `penalty` can be no marginal penalty."""
     if penalty is not None:
-        advice = "One penalty holds for both sides and all problems; None keeps the marginals exact."
+        advice = "It holds for both sides and all problems; None keeps the marginals exact."
         _check_number("marginal_penalty", penalty, "above 0", advice, lambda number: 0 < number < float("inf"))
 
 
@@ -139,9 +139,9 @@ def _check_number(name, value, expected, advice, good):
     """Raises where `value` is no number, or array of no axes, that is `good`; one that is traced has no value yet."""
     shape = getattr(value, "shape", None)
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool) if shape is None else tuple(shape) == ()
-    if not is_number or (has_values(value) and not good(float(value))):
-        received = repr(value) if shape is None or tuple(shape) == () else f"an array of shape {tuple(shape)}"
-        raise ValueError(f"`{name}` must be a number, {expected}. Received: {received}. {advice}")
+    if not is_number or ((shape is None or has_values(value)) and not good(float(value))):
+        received = f"an array of shape {tuple(shape)}" if shape else repr(value)
+        raise ValueError(f"`{name}` must be {expected}, one number. Received: {received}. {advice}")
 
 
 def prepare(cost, epsilon, source_weights=None, target_weights=None, source_mask=None, target_mask=None):

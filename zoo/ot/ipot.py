@@ -55,7 +55,9 @@ def ipot(
     T <- a b^T; repeat: Q = exp(-C / beta) * T; delta = a / (Q sigma), sigma = b / (Q^T delta), inner_iterations times;
     T = diag(delta) Q diag(sigma) (Xie et al. 2019, A fast proximal point method, algorithm 1; T starts from the product
     plan, which for uniform weights is the same, so that a point of weight 0 has no part). T approaches a solution of
-    the linear program whatever beta is. ACCURACY
+    the linear program whatever beta is, the sooner the smaller beta is beside the costs. Above it, on average, with
+    beta 0.5 and cosine costs of 32 to 128 random features: after 50 iterations 0.4 to 0.8 % in 8 to 256 dimensions, 0.8
+    to 3.5 % in 4, 3 to 15 % in 2; after 1,000 at most 0.03 % in 4 dimensions and more, 0.07 to 0.7 % in 2.
 
     Iterations are products of matrices. Where numbers leave their range, as they can after hundreds of iterations with
     costs of tens of beta, all are done again in the log domain, which takes several times as long.
@@ -132,9 +134,9 @@ def proximal_plan(problem, num_iterations, inner_iterations, unrolled):
 
 
 def out_of_range(problem, plan):
-    """Whether some point has lost half its mass or more, or is not a number: a scalar."""
+    """Whether some point has lost a quarter of its mass or more, or is not a number: a scalar."""
     sides = (problem.source_weights, ops.sum(plan, axis=-1)), (problem.target_weights, ops.sum(plan, axis=-2))
-    kept = [ops.all(moved >= 0.5 * weights) for weights, moved in sides]
+    kept = [ops.all(moved >= 0.75 * weights) for weights, moved in sides]
     return ops.logical_not(ops.logical_and(*kept))
 
 
@@ -166,21 +168,20 @@ def by_logarithms(problem, num_iterations, inner_iterations):
         count = count + 1.0
         source_update, target_update = log_updates(problem._replace(cost=count * problem.cost), None)
         # As the products begin with the sigma of the step before.
-        f = source_update(2.0 * g - old_g)
-        new_g = target_update(f)
+        f = source_update(2.0 * g - old_g, None)
+        new_g = target_update(f, None)
         for _ in range(inner_iterations - 1):
-            f = source_update(new_g)
-            new_g = target_update(f)
+            f = source_update(new_g, None)
+            new_g = target_update(f, None)
         return f, new_g, g, count
 
     nothing = ops.zeros_like(a), ops.zeros_like(b), ops.zeros_like(b), ops.zeros((), dtype_of(a))
     f, g, _, count = repeat(iteration, nothing, num_iterations)
     exponents = ((column(f) - count * problem.cost) + line(g)) / column(beta)
     Q = padded(problem, ops.exp(ops.minimum(exponents, LARGEST_LOG[dtype_of(a)])))
-    # Potentials grow with each step, and their rounding with them: the marginals are made exact once more.
-    delta = 1.0 / filled(times(Q, b), problem.source_valid)
-    sigma = 1.0 / filled(times_transposed(Q, a * delta), problem.target_valid)
-    return column(a * delta) * Q * line(b * sigma)
+    # Potentials grow with each step, and their rounding with them: the targets' sums are made exact once more.
+    sigma = 1.0 / filled(times_transposed(Q, a), problem.target_valid)
+    return column(a) * Q * line(b * sigma)
 
 
 def filled(sums, valid):

@@ -7,6 +7,7 @@ from keras import ops
 
 from zoo.checks import check_choice, check_positive
 from zoo.ot.backend import compiled, has_values, wide
+from zoo.ot.convergence import warn_unconverged
 from zoo.ot.costs import COSTS, FEW_COORDINATES, expansion, safe_sqrt, unit
 from zoo.ot.inputs import (
     Problem,
@@ -29,6 +30,9 @@ from zoo.ot.solvers import LARGEST_LOG, miss, times, times_transposed
 
 # Entries of the cost matrix that are held at a time, unless the user says otherwise: 16 MB in float32.
 BLOCK_ENTRIES = 2**22
+REMEDY = (
+    "Values and gradients are off. Raise `max_iterations`, or `epsilon`; or `tolerance`, if so large an error does."
+)
 
 
 def point_cloud_sinkhorn(
@@ -70,6 +74,9 @@ def point_cloud_sinkhorn(
     Returns:
         `SinkhornResult` without a plan.
 
+    Warns:
+        ConvergenceWarning: As `sinkhorn`.
+
     Raises:
         ValueError: As `sinkhorn`; for costs other than the three, and for points with a batch axis.
 
@@ -106,6 +113,7 @@ def point_cloud_sinkhorn(
     if has_values(wrong) and np.any(ops.convert_to_numpy(wrong)):
         report(wrong, problem, "epsilon")
         raise_lost(problem, "epsilon")
+    warn_unconverged("point_cloud_sinkhorn", result, tolerance, max_iterations, remedy=REMEDY)
     return result
 
 
@@ -179,11 +187,11 @@ class Blocks:
         """Squared distances of a block of points to all targets, (rows, m)."""
         if self.y.shape[1] <= FEW_COORDINATES:
             return sum(ops.square(column(x[:, axis]) - line(self.y[:, axis])) for axis in range(self.y.shape[1]))
-        x, y = (ops.cast(points - self.center, self.exact) for points in (x, self.y))
+        x, y = (ops.cast(points, self.exact) - ops.cast(self.center, self.exact) for points in (x, self.y))
         return ops.cast(expansion(x, y), dtype_of(self.y))
 
     def of_squared(self, squared, x):
-        """Costs of squared distances; those of the cosine cost are between features of length 1 or, at the origin, 0."""
+        """Costs of squared distances; those of the cosine cost are between features of length 1, or 0 at the origin."""
         if self.cost == "squared_euclidean":
             return squared
         if self.cost == "euclidean":
@@ -294,7 +302,7 @@ def weighted_mean(points, weights):
 
 
 def _largest_cost(x, y, a, b, cost):
-    """A bound of the costs as a matrix (1, 1), from the largest distances to the targets' mean of points with weight."""
+    """A bound of the costs, (1, 1), from the largest distances of points with weight to the targets' mean."""
     center = weighted_mean(y, b)
     squares = [ops.sum(ops.square(points - center), axis=-1) for points in (x, y)]
     reach = [

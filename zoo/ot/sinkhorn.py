@@ -236,7 +236,10 @@ def _sinkhorn(
         converged, num_iterations = progress.done, progress.iterations
         error = ops.stop_gradient(progress.error)
     else:
-        f, g = unroll(problem, penalty, unrolled_iterations, *begin(problem, penalty), method == "symmetric")
+        # Not from minima, whose gradient is 0 / 0 where XLA computes costs twice, and not to the same digit.
+        zeros = ops.zeros_like(problem.source_weights), ops.zeros_like(problem.target_weights)
+        first = anneal(problem, penalty) if epsilon_scaling else zeros
+        f, g = unroll(problem, penalty, unrolled_iterations, *first, method == "symmetric")
         potentials = f, g, ops.ones_like(f), ops.ones_like(g)
         num_iterations = ops.full_like(ops.cast(problem.epsilon, "int32"), unrolled_iterations)
     (f, g), values, plan, missed = evaluate(problem, penalty, *potentials, hold_plan=unrolled_iterations is None)
