@@ -74,6 +74,8 @@ POSTERIORS = {
     "diagonal_normal": (diagonal_normal, lambda dim: 2 * dim),
     "full_normal": (full_normal, lambda dim: dim * (dim + 3) // 2),
 }
+# {likelihood: 8-bit levels in one unit of the values it is over}; a "bernoulli" has two levels, not 256.
+LEVELS_PER_UNIT = {"continuous_bernoulli": 255.0, "normal": 127.5, "discretized_logistic": 1.0}
 LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "normal", "discretized_logistic")
 
 

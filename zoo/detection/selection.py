@@ -49,6 +49,9 @@ def propose(logits, deltas, anchors, sizes, count):
 def best_boxes(proposals, probabilities, deltas, sizes, *, score_threshold, overlap, count):
     """The best boxes of each class, that do not overlap a better one of the same class.
 
+    Of all scores of an image, of each proposal for each class, the 4,000 highest are looked at; the paper's code, and
+    torchvision, look at all above the threshold. A difference needs more than 4,000 scores above it.
+
     Args:
         proposals: float32 (batch, n, 4).
         probabilities: Of the classes, float32 (batch, n, classes); 0 where there is no proposal.

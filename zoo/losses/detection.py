@@ -10,7 +10,8 @@ def smooth_l1(errors, beta=1 / 9):
 
     Args:
         errors: (..., 4), differences of what `zoo.detection.boxes.encode` gives.
-        beta: Where the square ends (1 / 9: the authors' Detectron, for the RPN).
+        beta: Where the square ends. 1 / 9 is that of the authors' Detectron for the RPN, and of torchvision for both;
+            in the paper, and in Detectron for the box head, it is 1, with errors that are weighted as here.
 
     Returns:
         (...): the sum over the four numbers.

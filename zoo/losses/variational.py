@@ -4,6 +4,8 @@ import math
 
 import tensorflow as tf
 
+from zoo.checks import check_number
+
 
 def importance_weighted_bound(log_weights):
     """log (1/k) sum_i w_i, a lower bound of log p(x) on average, and the tighter the larger k.
@@ -23,20 +25,31 @@ def importance_weighted_bound(log_weights):
     return tf.reduce_logsumexp(log_weights, axis=0) - math.log(log_weights.shape[0])
 
 
-def bits_per_dimension(nats, example_shape):
-    """-nats / (dimensions log 2): bits that coding one value of an example takes.
+def bits_per_dimension(nats, example_shape, levels_per_unit=1.0):
+    """-nats / (dimensions log 2) + log2 levels_per_unit: bits that coding one 8-bit value of an example takes.
+
+    A density has the unit of one over that of its values, so its bits depend on the unit and may be negative; what one
+    of the 256 levels is worth is the density times the distance of two levels (Theis et al. 2016, section 3.1). Of
+    values that are no 8-bit levels, such as points, there is no such number.
 
     Args:
         nats: Log-likelihood of an example, or a bound of it.
         example_shape: Shape of one example.
+        levels_per_unit: 8-bit levels in one unit of the values that the likelihood is over: 1 for probabilities of the
+            levels themselves, 127.5 for a density over values in [-1, 1], and 255 over values in [0, 1].
 
     Returns:
         A number or array like `nats`.
 
+    Raises:
+        ValueError: If `levels_per_unit` is not above 0.
+
     Example:
         >>> bits_per_dimension(-784 * 0.6931, (28, 28, 1))  # 1.0
+        >>> bits_per_dimension(-784 * 0.6931, (28, 28, 1), levels_per_unit=127.5)  # 7.99, of a density of 1/2
     """
-    return -nats / (math.prod(example_shape) * math.log(2))
+    check_number("levels_per_unit", levels_per_unit, 0, above=True)
+    return -nats / (math.prod(example_shape) * math.log(2)) + math.log2(levels_per_unit)
 
 
 def binarize(images, uniform):

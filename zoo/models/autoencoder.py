@@ -42,7 +42,8 @@ class Autoencoder(CodeModel):
         target_activity: In (0, 1).
         contraction: None, "exact", the squared norm of the Jacobian, in closed form if the encoder is one sigmoid
             layer; or "estimate", of the same mean by one backward pass, for deep encoders of long codes.
-        contraction_weight: Weight of that penalty.
+        contraction_weight: Weight of that penalty. Slopes are those per unit of images in [-1, 1], half of those of
+            [0, 1], which the paper has: beside its cross-entropy, its weights are to be multiplied by 4 here.
         seed: Seed of all random draws in training, a whole number.
 
     Examples to `fit` have shape (batch, *example_shape), images in [-1, 1]. `evaluate` and `validation_data` give the

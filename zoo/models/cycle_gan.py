@@ -63,7 +63,12 @@ class CycleGAN(TrainStepModel):
 
     `fit` takes images of both domains, (batch, height, width, channels) in [-1, 1], which are not pairs: `fit(x, y)`,
     or a data set of batches (x, y) such as `zoo.data.load_pair("emoji").batches(1)`. `evaluate` and `validation_data`
-    give all terms on held-out images, without the pool.
+    give all terms on held-out images, without the pool. Errors |.| are means over values in [-1, 1], as in the authors'
+    code, so lambda weighs them in that unit.
+
+    The paper trains for 100 epochs at its learning rate and for 100 in which it falls linearly to 0. `compile()` leaves
+    it constant, since a model does not know how long it will train: give each optimizer a
+    `zoo.schedules.ConstantThenLinear`, as the example and the recipe do.
 
     Raises:
         ValueError: If the networks do not fit each other or an argument is out of range.
@@ -73,7 +78,9 @@ class CycleGAN(TrainStepModel):
         model = CycleGAN(
             resnet_generator(shape), resnet_generator(shape), patch_discriminator(shape), patch_discriminator(shape)
         )
-        model.compile()
+        half = 100 * len(photos)  # updates in half of 200 epochs
+        rates = [ConstantThenLinear(2e-4, half, half) for _ in range(2)]
+        model.compile(*(keras.optimizers.Adam(rate, beta_1=0.5) for rate in rates))
         model.fit(photos, paintings, batch_size=1, epochs=200)
         model.translate(photos)  # (n, 128, 128, 3)
     """
@@ -123,7 +130,7 @@ class CycleGAN(TrainStepModel):
         self.translator_yx = averaged(self.generator_yx, generator_ema)
 
     def default_optimizer(self):
-        """The paper's (section 4)."""
+        """The paper's (section 4), without the fall of the learning rate in its second half."""
         return keras.optimizers.Adam(2e-4, beta_1=0.5)
 
     def generator_objective(self, x, y, training=True):

@@ -33,7 +33,8 @@ class MaskRCNN(DetectionModel):
     first two teach the region proposal network which anchors are objects and how they have to move. The others teach
     the heads, on proposals of that network, their class, box, and the mask of the true class only. Each is the mean
     over an image's sampled anchors, proposals or objects, and then over images. Masks are learnt where they are pasted,
-    to the pixel; torchvision's targets are half a pixel off.
+    to the pixel; torchvision's targets are half a pixel off. Errors of boxes are squared below 1/9 in both, as in
+    torchvision; Detectron's box head has 1 (`zoo.losses.detection.smooth_l1`).
 
     Images are RGB in [0, 255], of any size. `fit` takes them with targets, a dict of `boxes`, float (batch, n, 4) with
     corners x1, y1, x2, y2 in pixels; `classes`, int (batch, n), -1 for padding; `crowds`, bool (batch, n): what lies in
@@ -59,7 +60,7 @@ class MaskRCNN(DetectionModel):
         num_training_proposals: Proposals of an image to sample from (paper: 2000).
         num_proposals: Proposals of an image to detect in (paper: 1000).
         pooling: "align" for RoIAlign, "pool" for RoIPool, which the paper compares it with.
-        score_threshold: Lowest score of a detection.
+        score_threshold: Lowest score of a detection; of an image's scores above it, the 4,000 highest are looked at.
         max_detections: Most detections in an image (paper: 100).
         overlap: Overlap from which the lower of two boxes of one class is left out.
         image_size: (height, width) that images in files are brought to, multiples of 32, for `from_bytes`.

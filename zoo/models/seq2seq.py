@@ -42,7 +42,8 @@ class Seq2Seq(TextModel):
             which costs no further pass; or "free_running", its own most likely tokens, through whose choice no gradient
             passes.
         detach_embeddings: Whether the transport sees E as a constant, so that it moves what is said and not what
-            words mean; otherwise its gradient reaches E on both sides too.
+            words mean; otherwise its gradient reaches E on both sides too. Ours: the paper's equations hold nothing
+            but the plan fixed.
         num_beams: Of `translate` and the export.
         length_penalty: alpha of the beam search.
         max_length: Tokens of a source or translation at most, the end included; longer sources lose their end.

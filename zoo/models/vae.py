@@ -98,6 +98,15 @@ class VAE(CodeModel):
         self.encoder, self.decoder = encoder, decoder
 
     @property
+    def levels_per_unit(self):
+        """8-bit levels in one unit of the values that the likelihood is over, for `zoo.losses.variational`.
+
+        None where values are no 8-bit levels: of points, of black and white images, or of a likelihood of one's own.
+        """
+        levels = None if callable(self.likelihood) else distributions.LEVELS_PER_UNIT.get(self.likelihood)
+        return levels if len(self.example_shape) == 3 else None
+
+    @property
     def _prior(self):
         return distributions.prior_of(self.prior, self.code_dim)
 

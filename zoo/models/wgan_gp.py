@@ -21,7 +21,8 @@ class WGANGP(LatentModel):
         critic: `keras.Model` from examples to scores (batch, 1), without batch normalisation, which would tie the
             examples of a batch together; layer normalisation takes its place.
         critic_steps: Critic updates per generator update.
-        gradient_penalty_weight: Lambda in the paper; its toy examples use 0.1.
+        gradient_penalty_weight: Lambda in the paper; its toy examples use 0.1. Slopes are those per unit of the
+            examples, for images in [-1, 1] as in the authors' code; in [0, 1] they would be twice as large.
         generator_ema: Decay of a moving average of the generator, in [0, 1), which is then what `generate` and
             `export` use; None for none.
         seed: Seed of all random draws in training, a whole number.

@@ -9,6 +9,9 @@ from zoo.checks import are_whole, check_choice, check_positive
 def dcgan_generator(image_shape, latent_dim=128, filters=64, norm="batch"):
     """Latents to images: a projection, then strided transposed convolutions, ReLU inside and tanh at the end.
 
+    Kernels are 4 x 4, a multiple of the stride, so that every pixel is made of as many values; in the paper's figure 1
+    they are 5 x 5, and latents are 100 uniform numbers where the models of Zoo draw normal ones, 128 by default.
+
     Args:
         image_shape: (height, width, channels); height and width are multiples of 4.
         latent_dim: Length of a latent.
@@ -45,7 +48,7 @@ def dcgan_generator(image_shape, latent_dim=128, filters=64, norm="batch"):
 
 
 def dcgan_discriminator(image_shape, filters=64, norm="batch"):
-    """Images to one logit: strided convolutions, LeakyReLU(0.2), a norm after all but the first.
+    """Images to one logit: strided convolutions with 4 x 4 kernels, LeakyReLU(0.2), a norm after all but the first.
 
     Args:
         image_shape: (height, width, channels); height and width are multiples of 4.

@@ -110,16 +110,22 @@ class LatentVariables(Representation):
         return binarize(examples.astype("float64"), uniform).numpy().astype("float32")
 
     def evaluate(self, model):
-        """The negative evidence lower bound of the test split, and its terms, in nats per example."""
-        from zoo.losses.variational import bits_per_dimension
+        """The negative evidence lower bound of the test split, and its terms, in nats per example.
 
+        Also in bits per dimension where the values are 8-bit levels.
+        """
         means = {name: float(values.mean()) for name, values in model.elbo(self.codes.test_examples).items()}
-        return {
+        found = {
             "negative_elbo": -means["elbo"],
             "test_reconstruction_loss": -means["reconstruction"],
             "test_kl_divergence": means["kl_divergence"],
-            "bits_per_dimension": float(bits_per_dimension(means["elbo"], self.data.shape)),
         }
+        if model.levels_per_unit is not None:
+            from zoo.losses.variational import bits_per_dimension
+
+            bits = bits_per_dimension(means["elbo"], self.data.shape, model.levels_per_unit)
+            found["bits_per_dimension"] = float(bits)
+        return found
 
     def conclude(self, model):
         """What the codes are worth, and the negative log-likelihood of the test split by importance sampling."""
@@ -165,9 +171,10 @@ class LatentVariables(Representation):
         """One line with the bound, the log-likelihood, and what the codes are worth."""
         line = (
             f"-ELBO {metrics['negative_elbo']:.2f} nats ({metrics['test_reconstruction_loss']:.2f} + "
-            f"{metrics['test_kl_divergence']:.2f}; untrained {metrics['untrained']['negative_elbo']:.4g}), "
-            f"{metrics['bits_per_dimension']:.3f} bits per dimension"
+            f"{metrics['test_kl_divergence']:.2f}; untrained {metrics['untrained']['negative_elbo']:.4g})"
         )
+        if "bits_per_dimension" in metrics:
+            line += f", {metrics['bits_per_dimension']:.3f} bits per dimension"
         if "negative_log_likelihood" in metrics:
             value, error = metrics["negative_log_likelihood"], metrics["negative_log_likelihood_error"]
             line += f", -log p(x) {value:.2f} ± {error:.2f} with {self.config.importance_samples} samples"

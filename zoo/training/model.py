@@ -440,17 +440,32 @@ class TrainStepModel(keras.Model):
             raise ValueError(f"A model is saved in a file that ends in .keras. Received: {filepath}.")
         super().save(filepath, overwrite=overwrite, **kwargs)
 
-    def export(self, filepath):
-        """Writes `signatures()` as a SavedModel for TF Serving.
+    def export(self, filepath, format="tf_saved_model", *, signature="serving_default"):
+        """Writes `signatures()` as a SavedModel for TF Serving, or one of them for another runtime.
 
         Args:
-            filepath: Folder to make; for TF Serving it ends in a version number, as `exports/wgan_gp/1`.
+            filepath: Folder to make; for TF Serving it ends in a version number, as `exports/wgan_gp/1`. For another
+                format a file to make.
+            format: "tf_saved_model"; or by Keras's exporters "litert", a file that ends in .tflite, "onnx" in .onnx, or
+                "openvino" in .xml. These have not all of TensorFlow's operations, such as those of texts, files of
+                images and seeds; LiteRT may need its delegate for operations of TensorFlow (Flex).
+            signature: Name of the signature to write in such a format.
 
         Raises:
             FileExistsError: If `filepath` exists.
-        """
-        from zoo.serving.publishing import saved_model
+            ImportError: If a format needs a package that is not installed.
+            ValueError: If the format is unknown, or cannot hold the signature.
 
+        Example:
+            model.export("exports/wgan_gp/1")
+            model.export("wgan_gp.tflite", format="litert")
+        """
+        from zoo.serving.publishing import converting, saved_model
+
+        converting.check_format(format)
+        if format != "tf_saved_model":
+            converting.convert(self.signatures(), filepath, format=format, signature=signature, track=[self])
+            return
         warmup = self.warmup() if hasattr(self, "warmup") else ()
         saved_model.write(self.signatures(), filepath, track=[self], warmup=warmup)
 

@@ -1,0 +1,118 @@
+"""Write one signature of a model in a format of another runtime, by Keras's own exporters."""
+
+import contextlib
+import importlib.util
+import io
+import os
+import re
+import warnings
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from zoo.checks import check_choice, check_kind
+from zoo.files import already_exists, partial_folder
+
+# {format: (end of the file's name, packages that Keras needs for it)}
+FORMATS = {
+    "litert": (".tflite", ()),
+    "onnx": (".onnx", ("onnx", "tf2onnx")),
+    "openvino": (".xml", ("openvino",)),
+}
+
+
+def check_format(name):
+    """Check that a format is one that models are written in.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if name == "torch":
+        raise ValueError(
+            "A model on TensorFlow cannot be written as a program of PyTorch, which Keras does on its PyTorch backend "
+            f"alone. Expected `format` to be one of 'tf_saved_model', {', '.join(map(repr, FORMATS))}. Received: "
+            "'torch'. PyTorch's users run 'onnx'."
+        )
+    check_choice("format", name, ("tf_saved_model", *FORMATS))
+
+
+def convert(signatures, path, *, format, signature, track):
+    """Write one signature as a file of another runtime, completely or not at all.
+
+    Args:
+        signatures: As `zoo.serving.write` takes them.
+        path: File to make; "litert" ends in .tflite, "onnx" in .onnx, "openvino" in .xml, with a .bin beside it.
+        format: One of `FORMATS`.
+        signature: Name of the signature.
+        track: List of the Keras models that the functions use.
+
+    Returns:
+        `path` as a `pathlib.Path`.
+
+    Raises:
+        FileExistsError: `path` exists.
+        ImportError: Keras's exporter needs a package that is not installed.
+        ValueError: An argument is out of range, or the runtime has no such operations.
+
+    Example:
+
+        convert(model.signatures(), "gan.tflite", format="litert", signature="serving_default", track=[model])
+    """
+    check_choice("signature", signature, signatures)
+    check_kind("path", path, (str, Path), "a file to make, such as 'gan.tflite'")
+    suffix, packages = FORMATS[format]
+    path = Path(path)
+    if path.suffix != suffix:
+        raise ValueError(f"The name of a file of format {format!r} ends in {suffix}. Received: {str(path)!r}.")
+    if path.exists():
+        raise already_exists(path)
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"Format {format!r} is written by {' and '.join(packages)}. Not installed: {', '.join(missing)}. "
+            f"`pip install {' '.join(missing)}`, or take format 'tf_saved_model', which needs nothing more."
+        )
+    function, specs = signatures[signature]
+    given = [{name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in specs.items()}]
+    with partial_folder(path.parent, path.name) as folder:
+        try:
+            # What converters print is about their own insides.
+            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                keras.Model.export(
+                    _Endpoint(function, track), str(folder / path.name), format, verbose=False, input_signature=given
+                )
+            if format == "onnx":
+                # Of what ONNX lacks, tf2onnx writes the names of TensorFlow's operations.
+                importlib.import_module("onnx.checker").check_model(str(folder / path.name))
+        except Exception as error:  # Converters raise what they like.
+            raise ValueError(
+                f"Signature `{signature}` cannot be written as {format!r}: {_reason(error)} Choose another "
+                f"`signature` of {', '.join(sorted(signatures))}, or format 'tf_saved_model', which has all operations."
+            ) from error
+        for file in folder.iterdir():
+            os.replace(file, path.with_name(file.name))
+    return path
+
+
+class _Endpoint(keras.Model):
+    """A signature's function as the `keras.Model` that Keras's exporters take."""
+
+    def __init__(self, function, track):
+        super().__init__(name="endpoint")
+        self.function, self.used = function, list(track)
+        self.built = True
+
+    def call(self, inputs, training=False):
+        """What the function returns of {input name: tensor}."""
+        return self.function(**inputs)
+
+
+def _reason(error):
+    """The operations that a converter lacks, or else the first line that it says."""
+    text = str(error)
+    lacking = sorted({*re.findall(r"Custom ops: ([\w, ]+)", text), *re.findall(r"'tf\.(\w+)' op", text)})
+    if lacking:
+        return f"it lacks {', '.join(lacking)}."
+    return f"{next(filter(None, map(str.strip, text.splitlines())), type(error).__name__)[:200].rstrip('.')}."
