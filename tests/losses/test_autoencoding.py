@@ -76,3 +76,12 @@ def test_bounds_and_units():
     np.testing.assert_allclose(variational.importance_weighted_bound(np.log(weights)), np.log(weights.mean(0)))
     # 255 equally likely levels of each of 12 values take log2(255) bits a value.
     np.testing.assert_allclose(variational.bits_per_dimension(-12 * np.log(255), (2, 2, 3)), np.log2(255))
+
+
+def test_bits_of_densities_are_those_of_256_levels_whatever_the_unit():
+    """A uniform density over 255 distances of levels: 1/2 over [-1, 1], 1 over [0, 1], 1/255 over levels."""
+    for density, levels_per_unit in ((1 / 2, 127.5), (1.0, 255.0), (1 / 255, 1.0)):
+        found = variational.bits_per_dimension(12 * np.log(density), (2, 2, 3), levels_per_unit)
+        np.testing.assert_allclose(found, np.log2(255))
+    with pytest.raises(ValueError, match="`levels_per_unit` must be a finite number above 0. Received: 0"):
+        variational.bits_per_dimension(-1.0, (2, 2, 3), 0)

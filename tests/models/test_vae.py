@@ -226,3 +226,16 @@ def test_a_variance_that_is_not_finite_stops_training_with_advice():
     model.encoder.layers[-1].set_weights([kernel, np.full_like(bias, np.nan)])
     with pytest.raises(FloatingPointError, match="posterior's variance that is not finite"):
         fit(model, black_and_white())
+
+
+def test_bits_are_only_counted_of_8_bit_values():
+    """Levels lie 1 / 127.5 apart in [-1, 1], and 1 / 255 in [0, 1]; black and white, and points, have none of 256."""
+    units = {
+        "normal": small(scale="shared", likelihood="normal"),
+        "continuous_bernoulli": small(likelihood="continuous_bernoulli"),
+        "discretized_logistic": small(scale="shared", likelihood="discretized_logistic"),
+        "bernoulli": small(),
+    }
+    expected = {"normal": 127.5, "continuous_bernoulli": 255, "discretized_logistic": 1, "bernoulli": None}
+    assert {name: model.levels_per_unit for name, model in units.items()} == expected
+    assert linear(2).levels_per_unit is None

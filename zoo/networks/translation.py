@@ -94,8 +94,8 @@ def patch_discriminator(image_shape, filters=64, num_levels=None):
 
     C64-C128-C256-C512 of the paper for `filters=64` and three levels, whose patches have 70 x 70 pixels; two levels
     make 34 x 34, one 16 x 16. Padding here keeps sizes: with three levels a side of n pixels has n / 8 patches, 32 x 32
-    of 256 x 256 pixels. The authors' code pads by one pixel, which makes two fewer, 30 x 30; patches at the border see more padding
-    here.
+    of 256 x 256 pixels. The authors' code pads by one pixel, which makes two fewer, 30 x 30; patches at the border see
+    more padding here.
 
     Args:
         image_shape: (height, width, channels); height and width are multiples of 4, at least 16.
