@@ -64,6 +64,26 @@ def test_images_are_ranked_real_noisy_noise():
     assert evaluate(Copies(noisy))["num_images"] == evaluate.train.size // 2
 
 
+def test_copies_of_training_images_show():
+    """A generator that returns training images comes nearer to them than images that nobody has seen, and so looks
+    better; beside held-out images it shows. Shares of pairs have standard deviation sqrt((n + m + 1) / 12 n m)."""
+    evaluate = evaluator("digits")
+    memoriser, unseen = evaluate(Copies(evaluate.train.examples())), evaluate.held_out_against_real()
+    assert memoriser["frechet_distance"] < unseen["frechet_distance"]
+    assert memoriser["nearer_to_training"] > 0.99
+    count = unseen["num_held_out"]
+    error = ((2 * count + 1) / (12 * count**2)) ** 0.5
+    assert count == evaluate.test.size // 2 and abs(unseen["nearer_to_training"] - 0.5) < 4 * error
+    real = evaluate.real_against_real()
+    shared = ("frechet_distance_held_out", "nearer_to_training", "num_held_out")
+    assert {name: real[name] for name in shared} == {name: unseen[name] for name in shared}
+    # Half of the images are copies, half new ones.
+    half = evaluate.beside_held_out(
+        np.concatenate([evaluate.train.examples(count // 2), evaluate._held_out_halves()[1][: count // 2]])
+    )
+    assert half["nearer_to_training"] == pytest.approx(0.75, abs=4 * error)
+
+
 @pytest.mark.parametrize("labelled", [True, False])
 def test_folders_of_images_with_and_without_classes(tmp_path, labelled):
     from PIL import Image
@@ -445,7 +465,9 @@ def judged_errors(task, name, of_size):
     task = task.__new__(task)
     task.codes = types.SimpleNamespace(test_examples=np.zeros((3, 4)))
     task.data = types.SimpleNamespace(shape=(4,))
-    models = [types.SimpleNamespace(**{name: lambda _, size=size: of_size(size)}) for size in (1.0, 2.0)]
+    models = [
+        types.SimpleNamespace(levels_per_unit=1.0, **{name: lambda _, size=size: of_size(size)}) for size in (1.0, 2.0)
+    ]
     return [task.evaluate(model) for model in models]
 
 
@@ -473,6 +495,8 @@ def test_a_metric_says_which_way_it_is_better(judge):
     for judged in JUDGED[judge]:
         good, bad = judged()
         names = {name for name, value in good.items() if isinstance(value, (int, float)) and name[:4] != "num_"}
+        # Half is what new examples reach: more is copied, less is unlike the data.
+        names -= {"nearer_to_training"}
         assert names <= {*judge.better}
         for name in names:
             assert judge.better[name] == ("max" if good[name] > bad[name] else "min"), name

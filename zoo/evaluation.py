@@ -1,7 +1,7 @@
 """How a model of a data set is judged: the metrics that fit the data, always at the same sample sizes.
 
 Each evaluator says in `better`, {name: "min" or "max"}, which way its metrics are better; what is not there is a count,
-a text or a list.
+a text, a list, or best in the middle.
 """
 
 import os
@@ -16,6 +16,8 @@ MODE_SAMPLES = 2500
 WASSERSTEIN_SAMPLES = 1000
 IMAGE_SAMPLES = 5000
 CLASSIFIER_EXAMPLES = 60_000
+# Training examples among which copies are looked for, and their values: 200 million take 800 MB.
+COPIED_EXAMPLES, COPIED_VALUES = 60_000, 200_000_000
 CODED_EXAMPLES = 10_000
 TRANSLATED_EXAMPLES, TRANSLATED_PIXELS = 2000, 4_000_000
 DOMAIN_EXAMPLES, DOMAIN_PIXELS = 10_000, 16_000_000
@@ -32,7 +34,10 @@ class Evaluator:
     the set has modes; exact Wasserstein-2 distance of 1,000 samples to 1,000 held-out points.
     Labelled images: Fréchet distance in the features of a small classifier trained on the set. The real images are
     two disjoint halves: generated images are compared with the first, and the second half, equally large, gives the
-    distance that real images have.
+    distance that real images have. A generator that returns training images would come nearer than images that were
+    never seen, so the held-out images are halved too: generated ones are also compared with the first half, and by
+    their features it is told how much nearer than that half they lie to the training set, of which at most 60,000 are
+    looked at; the second half gives what real images have. All figures see what the classifier sees, and no more.
 
     Args:
         train: `zoo.data.Source` that the generator learns from.
@@ -46,12 +51,13 @@ class Evaluator:
         "kl_to_uniform": "min",
         "wasserstein_2": "min",
         "frechet_distance": "min",
+        "frechet_distance_held_out": "min",
     }
 
     def __init__(self, train, test, cache_dir=None):
         self.train, self.test = train, test
         self.cache_dir = cache_dir
-        self._extractor = None
+        self._extractor = self._training_features = None
 
     @property
     def headline(self):
@@ -92,16 +98,53 @@ class Evaluator:
 
     def of_images(self, images):
         """Metrics of generated images (n, height, width, channels), n as large as half of the real ones."""
+        return {**self.beside_training(images), **self.beside_held_out(images)}
+
+    def beside_training(self, images):
+        """{"frechet_distance", "frechet_label", "num_images"}: images beside half of the training images."""
         from zoo.metrics import frechet
 
         result = frechet(self._halves()[0], images, self.extractor())
         return {"frechet_distance": result["value"], "frechet_label": result["label"], "num_images": len(images)}
 
+    def beside_held_out(self, images):
+        """Images beside as many that were not learnt from; empty where there are fewer than 4 of those.
+
+        Returns:
+            {"frechet_distance_held_out": as `frechet_distance`, left out where half of the held-out images are no more
+            than there are features; "nearer_to_training": as `zoo.metrics.nearer_to_training`, near 1/2 for new images
+            and near 1 for copies; "num_held_out": the half}.
+        """
+        from zoo.metrics import frechet, nearer_to_training
+
+        held_out, extract = self._held_out_halves()[0], self.extractor()
+        if len(held_out) < 2:
+            return {}
+        images, features = images[: len(held_out)], extract(held_out)[0]
+        if self._training_features is None:
+            count = min(self.train.size, COPIED_EXAMPLES, max(1, COPIED_VALUES // int(np.prod(self.train.shape))))
+            self._training_features = extract(self.train.examples(count, seed=0))[0]
+        found = {"nearer_to_training": nearer_to_training(extract(images)[0], features, self._training_features)}
+        if len(held_out) > features.shape[1]:
+            found["frechet_distance_held_out"] = frechet(held_out, images, extract)["value"]
+        return {**found, "num_held_out": len(held_out)}
+
     def real_against_real(self):
         """The metrics that real examples reach, as the generated ones are measured."""
         if not self.train.is_images:
             return self.of_points(self.train.examples(MODE_SAMPLES, seed=0))
-        return {} if not self.train.is_labelled else self.of_images(self._halves()[1])
+        if not self.train.is_labelled:
+            return {}
+        return {**self.beside_training(self._halves()[1]), **self.beside_held_out(self._held_out_halves()[1])}
+
+    def held_out_against_real(self):
+        """The metrics of held-out images in place of generated ones, which a generator that learns cannot beat fairly.
+
+        Empty for points, and where there are fewer than 4 held-out images or no classes.
+        """
+        if not (self.train.is_images and self.train.is_labelled) or len(self._held_out_halves()[1]) < 2:
+            return {}
+        return self.of_images(self._held_out_halves()[1])
 
     def extractor(self):
         """The classifier whose features are compared, trained on first use."""
@@ -110,8 +153,15 @@ class Evaluator:
         return self._extractor
 
     def _halves(self):
-        images = self.train.examples(min(self.train.size, 2 * IMAGE_SAMPLES), seed=0)
-        return np.split(images[: len(images) // 2 * 2], 2)
+        return _halves_of(self.train)
+
+    def _held_out_halves(self):
+        return _halves_of(self.test)
+
+
+def _halves_of(source):
+    images = source.examples(min(source.size, 2 * IMAGE_SAMPLES), seed=0)
+    return np.split(images[: len(images) // 2 * 2], 2)
 
 
 class CodeEvaluator:

@@ -2,6 +2,7 @@
 
 from zoo.checks import no_such_name
 from zoo.metrics.checks import MetricWarning
+from zoo.metrics.copying import nearer_to_training
 from zoo.metrics.detection import coco_average_precision
 from zoo.metrics.features import ClassifierFeatures, FeatureExtractor, classifier_features, frechet
 from zoo.metrics.frechet import frechet_distance, gaussian_frechet_distance
@@ -23,6 +24,7 @@ __all__ = [
     "frechet_distance",
     "gaussian_frechet_distance",
     "mode_coverage",
+    "nearer_to_training",
     "neighbour_accuracy",
     "perplexity",
     "segmentation_scores",

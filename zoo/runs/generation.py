@@ -56,8 +56,10 @@ class Generation:
         return Evaluator(self.data, self.config.load("test"))
 
     def baselines(self, model):
-        """What the untrained model and real examples reach."""
-        return {"untrained": self.evaluate(model), "real": self.evaluate.real_against_real()}
+        """What the untrained model and real examples reach, and of images those that were not learnt from."""
+        held_out = self.evaluate.held_out_against_real()
+        found = {"untrained": self.evaluate(model), "real": self.evaluate.real_against_real()}
+        return {**found, **({"held_out": held_out} if held_out else {})}
 
     def conclude(self, model):
         """Metrics of the trained model alone: none."""
@@ -98,10 +100,15 @@ def report(metrics, headline):
     name = metrics.get("frechet_label", headline)
     numbers = [
         f"{label} {metrics[key][headline]:.4g}"
-        for key, label in (("real", "real examples"), ("untrained", "untrained"))
+        for key, label in (("real", "real examples"), ("held_out", "held-out ones"), ("untrained", "untrained"))
         if headline in metrics.get(key, {})
     ]
     line = f"{name} = {metrics[headline]:.4g} ({', '.join(numbers)})."
+    if "frechet_distance_held_out" in metrics:
+        line += f" Beside held-out images {metrics['frechet_distance_held_out']:.4g}."
+    if "nearer_to_training" in metrics:
+        share = 100 * metrics["nearer_to_training"]
+        line += f" Nearer to training images than held-out ones are in {share:.0f} % of pairs (new images: 50 %)."
     if "high_quality" in metrics:
         line += f" High quality {100 * metrics['high_quality']:.1f} %, W2 {metrics['wasserstein_2']:.3g}."
     return line
