@@ -310,7 +310,7 @@ INNER = {
         "proposal_terms",
         "rows_of",
     ),
-    *("logits", "note"),
+    *("logits", "note", "solve", "negative"),
 }
 # Of tensors, for the export, where other models have a method of that name for people.
 INNER_OF = {"autoencoder": {"score"}, "vae": {"score"}}
