@@ -241,3 +241,11 @@ def test_a_batch_that_has_no_halves_is_refused():
     model.compile()
     with pytest.raises(ValueError, match="Expected at least 2 of them. Received: 1. Raise the batch size"):
         model.fit(points(4), batch_size=1, verbose=0)
+
+
+def test_a_fixed_cost_is_the_one_objective():
+    """Without a critic there is one player, so that Keras's defaults know what to watch."""
+    model = SinkhornGAN(mlp_generator((2,), hidden=(4,)), max_iterations=5)
+    model.compile()
+    logs = model.fit(np.random.default_rng(0).normal(size=(8, 2)).astype("float32"), verbose=0).history
+    assert logs["loss"] == logs["generator_loss"]
