@@ -89,7 +89,7 @@ def test_one_pass_is_one_pass_on_replicas(make, two_replicas):
 ENDLESS = {
     "mapped": lambda strategy: points().batches(4).map(lambda batch: batch),
     "repeated": lambda strategy: tf.data.Dataset.from_tensor_slices(POINTS).batch(5).repeat(),
-    "generator": lambda strategy: (POINTS for _ in itertools.count()),
+    "generator": lambda strategy: ((POINTS,) for _ in itertools.count()),
     "distributed": lambda strategy: strategy.experimental_distribute_dataset(points().batches(4)),
 }
 
