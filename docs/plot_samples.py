@@ -10,11 +10,10 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("agg")
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 
-from zoo import GAN, OTGAN, WGAN, WGANGP, SinkhornGAN  # noqa: F401, a file loads once its class is imported
+import zoo
 from zoo.pictures import grid
 
 
@@ -26,7 +25,7 @@ def main():
     options = parser.parse_args()
     figure, axes = plt.subplots(1, len(options.runs), figsize=(3 * len(options.runs), 3.3), layout="constrained")
     for axis, run in zip(np.atleast_1d(axes), options.runs, strict=True):
-        model = keras.models.load_model(run / "model.keras")
+        model = zoo.load(run)
         metrics = json.loads((run / "metrics.json").read_text())
         axis.imshow(np.asarray(grid(model.generate(36, seed=0))), cmap="gray", vmin=0, vmax=255)
         axis.set_title(f"{type(model).__name__}, FID {metrics['frechet_distance']:.3g}")

@@ -125,7 +125,7 @@ class Config(runs.SegmentationConfig):
 
 def build(config, canvas_and_names):
     """The compiled model."""
-    from zoo import FCN, carry_over, fcn_head, fcn_levels, load_vgg16_weights, top_down, vgg16_normalisation
+    from zoo import FCN, carry_over, fcn_head, fcn_levels, load, load_vgg16_weights, top_down, vgg16_normalisation
 
     (height, width, _), names = canvas_and_names
     backbone = fcn_levels(backbone_of(config))
@@ -146,9 +146,7 @@ def build(config, canvas_and_names):
     if config.weights is not None:
         load_vgg16_weights(model, config.weights)
     if config.begin_with is not None:
-        import keras
-
-        earlier = keras.models.load_model(config.begin_with)
+        earlier = load(config.begin_with, compile=False)
         carry_over(earlier.backbone, model.backbone)
         carry_over(earlier.head, model.head)
     model.compile(runs.cosine_optimizer(config, scores=["score"]), **runs.execution(config))

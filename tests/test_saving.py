@@ -25,7 +25,7 @@ from zoo import (
 )
 from zoo.networks.recompute import Recompute
 from zoo.schedules import ConstantThenLinear
-from zoo.training import Muon
+from zoo.training import SGD, Muon
 
 GOLDEN = sorted((Path(__file__).parent / "conformance" / "golden").glob("*.keras"))
 ROOT = Path(__file__).parents[1]
@@ -79,6 +79,7 @@ def shared_scale():
 MORE = {
     "decaying": (ROWS["cycle_gan"].build, lambda: keras.optimizers.Adam(ConstantThenLinear(1e-4, 5, 5))),
     "muon": (ROWS["fcn"].build, lambda: Muon(1e-3)),
+    "decayed": (ROWS["fcn"].build, lambda: SGD(1e-3, weight_decay=1e-4)),
     "speaker": (speaker, None),
     "recomputed": (recomputed, None),
     "shared_scale": (shared_scale, None),

@@ -200,7 +200,8 @@ def test_features_that_are_not_finite_stop_training_with_a_message():
     model = ot_gan()
     model.compile()
     model.critic.set_weights([np.full_like(weight, np.nan) for weight in model.critic.get_weights()])
-    with pytest.raises(FloatingPointError, match="Training stopped: critic_loss = nan, generator_loss = nan at step 1"):
+    every = "Training stopped: critic_loss = nan, generator_loss = nan, marginal_error = nan at step 1"
+    with pytest.raises(FloatingPointError, match=every):
         model.fit(points(), batch_size=8, verbose=0)
 
 
@@ -241,3 +242,11 @@ def test_a_batch_that_has_no_halves_is_refused():
     model.compile()
     with pytest.raises(ValueError, match="Expected at least 2 of them. Received: 1. Raise the batch size"):
         model.fit(points(4), batch_size=1, verbose=0)
+
+
+def test_a_fixed_cost_is_the_one_objective():
+    """Without a critic there is one player, so that Keras's defaults know what to watch."""
+    model = SinkhornGAN(mlp_generator((2,), hidden=(4,)), max_iterations=5)
+    model.compile()
+    logs = model.fit(np.random.default_rng(0).normal(size=(8, 2)).astype("float32"), verbose=0).history
+    assert logs["loss"] == logs["generator_loss"]

@@ -44,7 +44,7 @@ class FCN(SegmentationModel):
         vgg = keras_cv.models.VGG16Backbone(False, False, input_shape=(None, None, 3))
         model = FCN(vgg, num_classes=21, stride=8)
         model.compile()
-        model.fit(source.batches(8), epochs=50, steps_per_epoch=source.steps_per_epoch(8))
+        model.fit(source.batches(8), epochs=50)
         model.segment(photos)
     """
 

@@ -72,7 +72,7 @@ class MaskRCNN(DetectionModel):
     Example:
         model = MaskRCNN(torchvision_resnet(50), num_classes=80)
         model.compile(zoo.training.SGD(0.02, momentum=0.9, weight_decay=1e-4))
-        model.fit(source.batches(8), epochs=12, steps_per_epoch=source.steps_per_epoch(8))
+        model.fit(source.batches(8), epochs=12)
         model.detect(photos)["boxes"]
     """
 

@@ -312,6 +312,9 @@ class TrainStepModel(keras.Model):
             if given.get("validation_data") is not None:
                 self.check_fit({"x": given["validation_data"]})
         given = with_steps(given, {"x": "steps_per_epoch", "validation_data": "validation_steps"})
+        if hasattr(given.get("x"), "element_spec") or hasattr(given.get("x"), "__next__"):
+            # They have an order of their own; Keras warns of its own default.
+            given.setdefault("shuffle", False)
         callbacks = given.pop("callbacks", None) or []
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
         settle_monitors(self, callbacks)

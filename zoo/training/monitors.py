@@ -28,17 +28,17 @@ def settle_monitors(model, callbacks):
         if getattr(callback, "save_best_only", True) and not any(map(_adds_to_logs, callbacks[:place])):
             _check_logged(model, callback, name, held_out=name != monitor)
         if mode == "auto" and name != "loss":
-            if name not in {*model.terms, *model.counted}:
+            if name not in model.better:
                 raise ValueError(
                     f"`{_said(callback)}` must say which way is better, since `{monitor}` is no figure of the model's "
                     f'own: mode="min" or mode="max". Received: mode="auto". The model knows it of '
-                    f"{', '.join((*model.terms, *model.counted))}."
+                    f"{', '.join(model.better)}."
                 )
-            callback.mode = "max" if name in model.higher_is_better else "min"
+            callback.mode = model.better[name]
 
 
 def _check_logged(model, callback, name, held_out):
-    known = {*model.terms, *model.counted, *(["loss"] if model.objective_terms else [])}
+    known = {*model.better, *(["loss"] if model.objective_terms else [])}
     if name in known and (model.has_held_out_loss or not held_out):
         return
     if name not in {*known, "loss"}:

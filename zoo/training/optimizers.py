@@ -78,7 +78,10 @@ class _Named:
         self.__dict__.update(name=name, optimizer=getattr(optimizer, "inner_optimizer", optimizer))
 
     def __getattr__(self, name):
-        return getattr(self.__dict__["optimizer"], name)
+        # Not what `copy` asks an object for that has nothing yet.
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.optimizer, name)
 
     def __setattr__(self, name, value):
         setattr(self.optimizer, name, value)
