@@ -47,8 +47,8 @@ def sinkhorn_divergence(
     """Sinkhorn divergence: entropic transport without its bias, 0 between a measure and itself.
 
     S = OT(a, b) - OT(a, a) / 2 - OT(b, b) / 2, where OT is the `regularized_cost` of `sinkhorn` (Feydy et al. 2019,
-    equation 3). Genevay et al. 2018 print twice this, with the `transport_cost` for OT. Small epsilon: the transport cost; large epsilon: half the
-    squared maximum mean discrepancy of the kernel -C.
+    equation 3). Genevay et al. 2018 print twice this, with the `transport_cost` for OT. Small epsilon: the transport
+    cost; large epsilon: half the squared maximum mean discrepancy of the kernel -C.
 
     Args:
         source: Points, (n, d) or (batch, n, d), or whatever `cost` takes.

@@ -7,6 +7,7 @@ from keras import ops
 
 from zoo.checks import check_choice, check_positive
 from zoo.ot.backend import compiled, has_values, wide
+from zoo.ot.convergence import warn_unconverged
 from zoo.ot.costs import COSTS, FEW_COORDINATES, expansion, safe_sqrt, unit
 from zoo.ot.inputs import (
     Problem,
@@ -62,13 +63,16 @@ def point_cloud_sinkhorn(
         source_weights: a, (n,), at least 0, summing to 1. Uniform by default.
         target_weights: b, (m,), likewise.
         cost: "squared_euclidean", "euclidean" or "cosine".
-        tolerance: Stop when sum_i |sum_j P_ij - a_i| is below this; 0 never stops.
+        tolerance: Stop when sum_i |sum_j P_ij - a_i| is below this; 0 never stops, and never warns.
         max_iterations: Bound of the iterations.
         block_size: Rows of the cost matrix that are held at a time; by default as many as make 16 MB in float32.
         jit_compile: False leaves XLA out.
 
     Returns:
         `SinkhornResult` without a plan.
+
+    Warns:
+        ConvergenceWarning: As `sinkhorn`.
 
     Raises:
         ValueError: As `sinkhorn`; for costs other than the three, and for points with a batch axis.
@@ -106,6 +110,7 @@ def point_cloud_sinkhorn(
     if has_values(wrong) and np.any(ops.convert_to_numpy(wrong)):
         report(wrong, problem, "epsilon")
         raise_lost(problem, "epsilon")
+    warn_unconverged("point_cloud_sinkhorn", result, tolerance, max_iterations)
     return result
 
 
