@@ -8,8 +8,8 @@ from keras import ops
 from zoo.ot.backend import has_values
 
 REMEDY = (
-    "Values and gradients are off. Raise `max_iterations`, or `epsilon`; where epsilon is small, `epsilon_scaling=True` "
-    "of `sinkhorn` and losses of it helps. If so large an error does, raise `tolerance`; `tolerance=0` asks for exactly "
+    "Values and gradients are off. Raise `max_iterations`, or `epsilon`; where epsilon is small, `sinkhorn` and losses "
+    "have `epsilon_scaling=True`. If so large an error does, raise `tolerance`; `tolerance=0` asks for exactly "
     "`max_iterations` and does not warn."
 )
 
