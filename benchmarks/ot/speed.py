@@ -6,6 +6,7 @@ import numpy as np
 
 from benchmarks.ot.bench import BATCH, ITERATIONS, LARGE, MEDIUM, SMALL, label
 from benchmarks.ot.reference import difference, marginal, proximal, reference, unit, values
+from benchmarks.side_by_side import ratios
 
 TARGETS = {
     "ott": {BATCH: 6.0, SMALL: 6.0, MEDIUM: 3.5, LARGE: 4.5},
@@ -20,7 +21,7 @@ MOST_ITERATIONS = {"zoo": 20_000, "ott": 20_000, "geomloss": 500, "pot-torch": 5
 
 
 def fixed(bench):
-    """100 iterations of everybody."""
+    """100 iterations of everybody; beside them, the ratio of times to an equal error, of those in `converged`."""
     sizes = [BATCH, SMALL] if bench.options.quick else [BATCH, SMALL, MEDIUM, LARGE]
     with bench.processes("zoo", "ott", "geomloss", "pot-torch", "pot-numpy", "pot-kernel") as processes:
         names = list(processes.running)
@@ -38,9 +39,15 @@ def fixed(bench):
                 if not off <= SAME_VALUE:
                     raise SystemExit(f"{label(size)}: the {kind} of {name} is off by {off:.1e}.")
                 columns[name] = {"value off": off, "marginal": marginal(cost, 0.05, found), "first call, s": seconds}
+            times = bench.measure(processes, names)
+            stopping = [name for name in names if name in MOST_ITERATIONS]
+            equal, _ = to_equal_error(bench, processes, stopping, path, cost, 0.05)
+            for name in names:
+                reached = ratios(equal[name], equal["zoo"])["ratio"] if name in equal else "-"
+                columns[name]["to equal error"] = reached
             targets = {name: target[size] for name, target in TARGETS.items()}
             title = f"fixed: {label(size)}, {ITERATIONS} iterations, epsilon = 0.05 mean(C)"
-            bench.table(title, bench.measure(processes, names), columns, targets)
+            bench.table(title, times, columns, targets)
 
 
 def converged(bench):
@@ -54,21 +61,26 @@ def converged(bench):
         for size in [SMALL] if bench.options.quick else [BATCH, SMALL, MEDIUM]:
             path, cost = bench.problem(*size)
             for epsilon in (0.05, 0.005):
-                columns = {}
-                for name in processes.running:
-                    settings = {"iterations": MOST_ITERATIONS[name], "tolerance": MARGINAL_ERROR}
-                    if name not in ("zoo", "ott"):
-                        settings = {"iterations": fewest(processes, name, path, cost, epsilon)}
-                    processes.ask(name, "take", "sinkhorn", path, epsilon=epsilon, **settings)
-                    found, _ = processes.ask(name, "answer")
-                    error = marginal(cost, epsilon, found)
-                    columns[name] = {
-                        "iterations": int(np.max(found.get("num_iterations", settings["iterations"]))),
-                        "marginal": error,
-                        "": "" if error <= FAIR_ERROR else "! not reached",
-                    }
                 title = f"converged: {label(size)}, epsilon = {epsilon:g} mean(C)"
-                bench.table(title, bench.measure(processes, list(columns)), columns)
+                bench.table(title, *to_equal_error(bench, processes, list(processes.running), path, cost, epsilon))
+
+
+def to_equal_error(bench, processes, names, path, cost, epsilon):
+    """({name: seconds of each round}, {name: columns}) of all contestants to `MARGINAL_ERROR`."""
+    columns = {}
+    for name in names:
+        settings = {"iterations": MOST_ITERATIONS[name], "tolerance": MARGINAL_ERROR}
+        if name not in ("zoo", "ott"):
+            settings = {"iterations": fewest(processes, name, path, cost, epsilon)}
+        processes.ask(name, "take", "sinkhorn", path, epsilon=epsilon, **settings)
+        found, _ = processes.ask(name, "answer")
+        error = marginal(cost, epsilon, found)
+        columns[name] = {
+            "iterations": int(np.max(found.get("num_iterations", settings["iterations"]))),
+            "marginal": error,
+            "": "" if error <= FAIR_ERROR else "! not reached",
+        }
+    return bench.measure(processes, names), columns
 
 
 def fewest(processes, name, path, cost, epsilon):

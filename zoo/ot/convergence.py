@@ -8,9 +8,9 @@ from keras import ops
 from zoo.ot.backend import has_values
 
 REMEDY = (
-    "Values and gradients are off. Raise `max_iterations`, or `epsilon`; `epsilon_scaling=True` helps where epsilon is "
-    "small. If so large an error does, raise `tolerance`; `tolerance=0` asks for exactly `max_iterations` and does not "
-    "warn."
+    "Values and gradients are off. Raise `max_iterations`, or `epsilon`; where epsilon is small, `sinkhorn` and losses "
+    "have `epsilon_scaling=True`. If so large an error does, raise `tolerance`; `tolerance=0` asks for exactly "
+    "`max_iterations` and does not warn."
 )
 
 

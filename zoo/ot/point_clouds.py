@@ -66,7 +66,7 @@ def point_cloud_sinkhorn(
         source_weights: a, (n,), at least 0, summing to 1. Uniform by default.
         target_weights: b, (m,), likewise.
         cost: "squared_euclidean", "euclidean" or "cosine".
-        tolerance: Stop when sum_i |sum_j P_ij - a_i| is below this; 0 never stops.
+        tolerance: Stop when sum_i |sum_j P_ij - a_i| is below this; 0 never stops, and never warns.
         max_iterations: Bound of the iterations.
         block_size: Rows of the cost matrix that are held at a time; by default as many as make 16 MB in float32.
         jit_compile: False leaves XLA out.
