@@ -31,7 +31,7 @@ def never_empty(function):
             # The sum of no rows is a row of zeros, as is the largest of no bytes, which LiteRT has instead. Converters
             # to other runtimes know its shape; of one that is filled or padded they do not.
             kinds = {tf.bool: tf.reduce_any, tf.uint8: tf.reduce_max}
-            row = kinds.get(tensor.dtype, tf.reduce_sum)(tensor, 0, keepdims=True)
+            row = kinds.get(tensor.dtype, tf.reduce_sum)(tensor[:1], 0, keepdims=True)
             return tf.concat([tensor, row[:missing]], 0)
 
         def cut(tensor):
