@@ -25,12 +25,14 @@ def never_empty(function):
     @functools.wraps(function)
     def given_rows(*args, **kwargs):
         rows = tf.shape(tf.nest.flatten((args, kwargs))[0])[0]
-        missing = tf.cast(tf.equal(rows, 0), tf.int32)[None]
+        missing = tf.cast(tf.equal(rows, 0), tf.int32)
 
         def filled(tensor):
-            # A join, and not a condition: every runtime has it, and it copies no more than the input.
-            zeros = tf.zeros(tf.concat([missing, tf.shape(tensor)[1:]], 0), tensor.dtype)
-            return tf.ensure_shape(tf.concat([tensor, zeros], 0), tensor.shape)
+            # The sum of no rows is a row of zeros, as is the largest of no bytes, which LiteRT has instead. Converters
+            # to other runtimes know its shape; of one that is filled or padded they do not.
+            kinds = {tf.bool: tf.reduce_any, tf.uint8: tf.reduce_max}
+            row = kinds.get(tensor.dtype, tf.reduce_sum)(tensor[:1], 0, keepdims=True)
+            return tf.concat([tensor, row[:missing]], 0)
 
         def cut(tensor):
             has_rows = isinstance(tensor, tf.Tensor) and (tensor.shape.rank is None or tensor.shape[:1] == [None])

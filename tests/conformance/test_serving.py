@@ -8,10 +8,15 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from tests.conformance.rows import ROWS, fit
 from tests.serving.servers import Server
+from zoo.data.canvas import fitted_size
+from zoo.data.reading import read_picture_on
 from zoo.encoded import encode
+from zoo.metrics import confusion_matrix, segmentation_scores
 from zoo.serving import publish, run_native
 from zoo.serving.checking import conformance
 from zoo.serving.checking.compare import difference
@@ -148,6 +153,60 @@ def test_an_export_takes_a_batch_without_rows(onednn, served):
         if none != expected:
             wrong[signature] = expected, none
     assert wrong == {}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Parts of two photos as files of different sizes, and what is learnt from them on a canvas of 96 x 96 pixels."""
+    folder, rng, files, canvas = tmp_path_factory.mktemp("photos"), np.random.default_rng(0), [], (96, 96)
+    for number in range(6):
+        height, width = rng.integers(150, 400, 2)
+        path = folder / f"{number}.{('jpg', 'png')[number % 2]}"
+        Image.fromarray(load_sample_images().images[number % 2][:height, :width]).save(path)
+        files.append((path, (int(height), int(width))))
+    learnt = np.stack([read_picture_on(canvas, path, size, is_turned=False) for path, size in files])
+    sizes = np.array([size for _, size in files])
+    fitted = np.array([fitted_size(size, canvas) for _, size in files], "int32")
+    return [path.read_bytes() for path, _ in files], learnt, sizes, fitted
+
+
+def judged(model, photos):
+    files, learnt, sizes, fitted = photos
+    model.image_size = learnt.shape[1:3]
+    served = model.signatures()["from_bytes"][0](tf.constant(files))
+    return {name: array.numpy() for name, array in served.items()}, learnt, sizes, fitted
+
+
+def test_objects_in_files_are_those_in_pictures_as_they_are_learnt_from(photos):
+    """TensorFlow brings files to the canvas, Pillow what is learnt from; scores may differ by 1e-3, boxes by 0.1."""
+    model = ROWS["mask_rcnn"].build()
+    model.compile()
+    fit(model, ROWS["mask_rcnn"].examples(8), epochs=1)
+    served, learnt, sizes, fitted = judged(model, photos)
+    found = model.detect(learnt, fitted)
+    scales = np.concatenate([(sizes / fitted)[:, ::-1]] * 2, 1)[:, None]
+    np.testing.assert_array_equal(served["classes"], found["classes"])
+    np.testing.assert_allclose(served["scores"], found["scores"], atol=1e-3)
+    np.testing.assert_allclose(served["boxes"], found["boxes"] * scales, atol=0.1)
+    np.testing.assert_allclose(served["masks"], found["masks"], atol=1e-3)
+
+
+def test_figures_of_files_are_those_of_pictures_as_they_are_learnt_from(photos):
+    """The four figures differ by less than 0.002, of labels that follow the brightness of the pictures."""
+    model = ROWS["fcn"].build()
+    rng = np.random.default_rng(0)
+    model.head.set_weights([rng.normal(size=weight.shape) for weight in model.head.get_weights()])
+    served, learnt, sizes, fitted = judged(model, photos)
+    found = model.segment(learnt)
+    assert np.bincount(found.ravel(), minlength=3).min() > 500, "one class alone would be judged alike by chance"
+    inside = (np.arange(96)[:, None] < fitted[:, 0, None, None]) & (np.arange(96) < fitted[:, 1, None, None])
+    np.testing.assert_array_equal(served["labels"] != 255, inside)
+    truth = np.where(inside, learnt[..., 0] // 86, 255)
+    figures = [
+        segmentation_scores(confusion_matrix(truth, np.where(inside, labels, 0), 3))
+        for labels in (served["labels"], found)
+    ]
+    assert figures[0] == pytest.approx(figures[1], abs=0.002)
 
 
 @pytest.mark.parametrize("name", GENERATIVE)

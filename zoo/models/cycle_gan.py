@@ -36,6 +36,8 @@ ADVERSARIAL_LOSSES = {
     "log": (discriminator_cross_entropy, non_saturating_generator),
 }
 DIRECTIONS = ("x_to_y", "y_to_x")
+# Of a picture in a file, which a generator keeps at its size: 64 channels of so many are half a gigabyte.
+_MAX_PIXELS = 2**21
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -249,7 +251,8 @@ class CycleGAN(TrainStepModel):
         """What is served: each direction for float images, and for encoded ones, which come back as PNG.
 
         `x_to_y`, which is `serving_default` too, and `y_to_x` take images of one size; `x_to_y_encoded` and
-        `y_to_x_encoded` take JPEG, PNG, GIF or BMP files, each of a size of its own.
+        `y_to_x_encoded` take JPEG, PNG, GIF or BMP files, each of a size of its own, and 2,097,152 pixels at most (1920
+        x 1080 are fewer), since the generators keep them at that size.
         """
         served = {}
         for direction, network in self.translators.items():
@@ -307,7 +310,7 @@ def _from_images(network, images):
 
 def _from_files(network, image_bytes):
     def translate(file):
-        return encode(_translated(network, decode(file, network.input_shape[-1])[None])[0])
+        return encode(_translated(network, decode(file, network.input_shape[-1], _MAX_PIXELS)[None])[0])
 
     # One by one, since the sizes differ.
     return {"image_bytes": tf.map_fn(translate, image_bytes, fn_output_signature=tf.string)}

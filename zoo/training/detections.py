@@ -94,7 +94,7 @@ class DetectionModel(TrainStepModel):
         the masks as uint8 (batch, D, height, width), 0 or 1; they take D bytes for each pixel. `from_bytes` takes JPEG,
         PNG, GIF or BMP files, each of a size of its own, brings them to `image_size` with their aspect kept, and
         returns boxes in the pixels of the file, with `sizes`, their height and width. How a camera was held (EXIF) is
-        not read.
+        not read. A picture of more than 33,554,432 pixels is refused before it is decoded (`zoo.encoded.MAX_PIXELS`).
         """
         images = {"images": tf.TensorSpec((None, None, None, 3), tf.uint8)}
         files = {"image_bytes": tf.TensorSpec((None,), tf.string)}

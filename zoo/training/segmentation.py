@@ -111,7 +111,8 @@ class SegmentationModel(TrainStepModel):
         `probabilities` returns those as well, and `from_floats` does the same for float32 images in [0, 255].
         `from_bytes` takes JPEG, PNG, GIF or BMP files, each of a size of its own, and brings them to `image_size` with
         their aspect kept. Its labels are of that canvas, 255 beside the picture, and `sizes` says how high and wide the
-        picture is on it. How a camera was held (EXIF) is not read.
+        picture is on it. How a camera was held (EXIF) is not read. A picture of more than 33,554,432 pixels is refused
+        before it is decoded (`zoo.encoded.MAX_PIXELS`).
         """
         images = {"images": tf.TensorSpec((None, None, None, 3), tf.uint8)}
         floats = {"images": tf.TensorSpec((None, None, None, 3), tf.float32)}
