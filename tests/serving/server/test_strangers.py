@@ -166,7 +166,7 @@ FEW = {
 }
 
 
-@pytest.mark.parametrize("case", FEW.keys() - {"an integer beyond its dtype"})
+@pytest.mark.parametrize("case", [case for case in FEW if case != "an integer beyond its dtype"])
 def test_a_small_message_that_asks_for_much_is_refused_before_anything_is_made(server, case):
     signature, tensors = FEW[case]
     data, before = request(signature, **tensors), peak(server)
