@@ -200,7 +200,7 @@ def test_translation_resumes_to_the_bit_with_pools_and_random_crops(tmp_path):
         (["--data", "digits", "ring"], "Side y of the pair, ring"),
         (["--data", "digits", "digits", "digits"], "A pair is made of two names or paths"),
         (["--image-size", "30"], "multiples of 4, at least 16.*`--image-size` of the recipe"),
-        (["--enlarge", "0.5"], "`enlarge` must be a finite number of at least 1"),
+        (["--enlarge", "0.5"], "`--enlarge` must be a finite number of at least 1"),
         (["--decay-from", "1.5"], "`--decay-from` must be .* at most 1"),
     ],
 )

@@ -71,8 +71,8 @@ def test_recurrent_networks(options, pairs, tmp_path, capsys):
         (["--data", "number_word"], "Did you mean"),
         (["--data", "missing.tsv"], "does not exist"),
         (["--separate-vocabularies", "--copy-weight", "1"], "both need one vocabulary"),
-        (["--width", "15"], "`width` must be a multiple"),
-        (["--dropout", "1"], "`dropout` must be a finite number"),
+        (["--width", "15"], "`--width` must be a multiple"),
+        (["--dropout", "1"], "`--dropout` must be a finite number"),
         (["--batch-size", "1000"], "1000"),
     ],
 )
