@@ -26,7 +26,7 @@ GENERATIVE = [name for name in ROWS if name not in ("autoencoder", "cycle_gan", 
 
 
 def inputs_of(row, specs):
-    """Three rows that fit the inputs of a signature: seeds of which two are equal, files, standard normal numbers.
+    """Three rows that fit the inputs of a signature: seeds of which two are equal, files, images, normal numbers.
 
     Of models of texts: texts of which two are equal, ids and their numbers.
     """
@@ -52,7 +52,8 @@ def inputs_of(row, specs):
         if spec.dtype == tf.string:
             return np.array([encode(image).numpy() for image in row.examples(3)[0]], dtype=object)
         shape = [row.shape[axis] if size is None else size for axis, size in enumerate(spec.shape[1:])]
-        return rng.normal(size=(3, *shape)).astype("float32")
+        numbers = rng.normal(size=(3, *shape)).astype("float32")
+        return np.tanh(numbers) if len(shape) == 3 else numbers
 
     return {name: rows(spec) for name, spec in specs.items()}
 

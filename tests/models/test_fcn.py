@@ -106,7 +106,7 @@ def test_it_learns_what_it_sees():
     held_out = {"validation_data": (images, labels), "validation_freq": 40}
     logs = model.fit(images, labels, batch_size=8, epochs=40, verbose=0, **held_out).history
     assert logs["mean_iou"][0] < 0.5 < 0.8 < logs["mean_iou"][-1]
-    assert set(logs) == {f"{side}{name}" for side in ("", "val_") for name in (*model.terms, *model.counted)}
+    assert set(logs) == {f"{side}{name}" for side in ("", "val_") for name in ("loss", *model.terms, *model.counted)}
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 31), (33, 64)])

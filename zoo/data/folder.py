@@ -228,6 +228,6 @@ def _class_names(path, parts, roots):
     if elsewhere:
         line = f"No labels in {path}, though it has folders such as {found[0]} and {found[1]}: {len(elsewhere)} of"
         line = f"{line} {len(relative)} images lie beside or below them: {first_five(elsewhere)}."
-        progress.show(f"{line} With each image in a folder of one level, the folders are classes.", last=True)
+        progress.note(f"{line} With each image in a folder of one level, the folders are classes.")
         return None
     return found

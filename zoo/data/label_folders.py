@@ -158,7 +158,7 @@ def _listed(root, part, endings, allow_outside):
     stems = [name[: name.rindex(".")] if name.lower().endswith(endings) else name for name in names]
     again = sorted({stem for stem, count in Counter(stems).items() if count > 1})
     if again:
-        progress.show(f"Each once, though {part.listed} repeats {len(again)} names: {first_five(again)}.", last=True)
+        progress.note(f"Each once, though {part.listed} repeats {len(again)} names: {first_five(again)}.")
     # As VOC has them, else with whatever ending there is.
     wanted = dict(zip(stems, names, strict=True))
     options = {stem: dict.fromkeys((f"{stem}.jpg", name)) for stem, name in wanted.items()}
@@ -287,6 +287,4 @@ def _name_gaps(path, values):
     """Says that most labels never occur where they are numbered with gaps, as in masks of 0, 127 and 254."""
     if 2 * len(values) < max(values) + 1:
         line = f"Only {len(values)} of the labels 0 to {max(values)} occur in {path}: {first_five(sorted(values))}."
-        progress.show(
-            f"{line} There is a class for each number; number them without gaps if that is not meant.", last=True
-        )
+        progress.note(f"{line} There is a class for each number; number them without gaps if that is not meant.")

@@ -111,7 +111,7 @@ def report(folder, passed_over, expected):
     """
     if passed_over:
         count = f"{len(passed_over)} files or folders" if len(passed_over) > 1 else "1 file or folder"
-        progress.show(f"Passed over {count} in {folder}: {first_five(passed_over)}. Used: {expected}.", last=True)
+        progress.note(f"Passed over {count} in {folder}: {first_five(passed_over)}. Used: {expected}.")
 
 
 def first_five(items):

@@ -94,7 +94,7 @@ def load(path, files, split, image_size=None, skip_damaged=False, allow_outside=
     occurring = sorted({label for pair in kept for label in pair.classes.values()})
     if split == "train" and len(occurring) == 1:
         name = [*categories.values()][occurring[0]]
-        progress.show(f"Only the class {name} occurs in {file}: whatever a network says of it is right.", last=True)
+        progress.note(f"Only the class {name} occurs in {file}: whatever a network says of it is right.")
     canvas = image_size or canvas_of(sizes)
     return LabelledFiles(kept, turned, categories.values(), canvas, dropped), f"{file}, {note}"
 

@@ -286,8 +286,8 @@ def check_labels(images, labels, num_classes):
 
 
 def _check_more_than_background(labels, num_classes):
-    void = labels == VOID
-    if void.any() and not labels[~void].any():
+    counted = labels[labels != VOID]
+    if counted.size < labels.size and counted.size and not counted.any():
         raise ValueError(
             f"Labels must be from 0 to {num_classes - 1}, and {VOID} for pixels that do not count. Received: 0 and "
             f"{VOID} alone, of which nothing but class 0 is learnt. In masks of black and white, "
