@@ -148,8 +148,9 @@ WATCHERS = {
         (
             "vae",
             {"monitor": "frechet_distance"},
-            "`frechet_distance` is no figure of the model's own: mode=.*of reconstru",
+            "`frechet_distance` is no figure of the model's own: mode=.*of loss, reconstru",
         ),
+        ("vae", {"monitor": "los", "mode": "min"}, "VAE logs no such figure, nor does a callback before it. Watch one"),
     ],
 )
 def test_what_is_never_logged_is_refused_before_the_first_step(watcher, name, options, message):
@@ -165,6 +166,18 @@ def test_what_another_callback_logs_may_be_watched():
     for before in (logs, zoo.callbacks.Evaluate(lambda model: {"val_loss": 1.0})):
         history = fit(model, ROWS["gan"].examples(4), 5, callbacks=[before, keras.callbacks.EarlyStopping(patience=1)])
         assert len(history.epoch) == 2
+    # What is evaluated says itself which way it is better.
+    judged = lambda model: {"frechet_distance": 1.0}  # noqa: E731
+    judged.better = {"frechet_distance": "min"}
+    stopping = keras.callbacks.EarlyStopping("frechet_distance", patience=1)
+    history = fit(model, ROWS["gan"].examples(4), 5, callbacks=[zoo.callbacks.Evaluate(judged), stopping])
+    assert stopping.mode == "min" and len(history.epoch) == 2
+
+    class OwnStopping(keras.callbacks.EarlyStopping):
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, {"val_loss": 1.0})
+
+    assert len(fit(model, ROWS["gan"].examples(4), 5, callbacks=[OwnStopping(patience=1)]).epoch) == 2
     # One that saves whatever comes watches nothing.
     fit(model, ROWS["gan"].examples(4), 1, callbacks=[keras.callbacks.ModelCheckpoint("never.keras", save_freq=100)])
 

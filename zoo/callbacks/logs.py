@@ -21,7 +21,7 @@ class Evaluate(keras.callbacks.Callback):
 
     Args:
         metrics: Function of the model that returns {name: number}. Its attribute `better`, {name: "min" or "max"}, if
-            it has one, tells `KeepBest` which way they are.
+            it has one, tells callbacks that watch one which way it is.
         every: Evaluate each `every`-th epoch.
 
     Raises:
@@ -38,11 +38,16 @@ class Evaluate(keras.callbacks.Callback):
         if not callable(metrics):
             self._refuse(metrics)
 
+    @property
+    def better(self):
+        """Which way the metrics are better, as far as they say so, {name: "min" or "max"}."""
+        return getattr(self.compute, "better", {})
+
     def set_model(self, model):
         """Leaves with the model which way the metrics are better."""
         super().set_model(model)
         # Not as an attribute, which Keras would track.
-        model.__dict__.setdefault(BETTER, {}).update(getattr(self.compute, "better", {}))
+        model.__dict__.setdefault(BETTER, {}).update(self.better)
 
     def on_epoch_end(self, epoch, logs=None):
         """Computes the metrics and puts them into `logs`."""

@@ -72,7 +72,7 @@ class TrainStepModel(keras.Model):
     @property
     def better(self):
         """Which way each name in the logs is better, {name: "min" or "max"}."""
-        names = (*self.terms, *self.gauges, *self.counted)
+        names = (*(["loss"] if self.objective_terms else []), *self.terms, *self.gauges, *self.counted)
         return {name: "max" if name in self.higher_is_better else "min" for name in names}
 
     @property

@@ -17,36 +17,37 @@ def settle_monitors(model, callbacks):
             term or a figure of the model with mode "auto", `mode` becomes "min" or "max".
 
     Raises:
-        ValueError: If the model does not log what one watches, and no callback before it can, or if nothing says
-            whether more or less of it is better.
+        ValueError: If the model does not log what one watches, and neither it nor a callback before it can, or if
+            nothing says whether more or less of it is better.
     """
     for place, callback in enumerate(callbacks):
         monitor, mode = getattr(callback, "monitor", None), getattr(callback, "mode", None)
         if not isinstance(monitor, str):
             continue
-        name = monitor.removeprefix("val_")
-        if getattr(callback, "save_best_only", True) and not any(map(_adds_to_logs, callbacks[:place])):
-            _check_logged(model, callback, name, held_out=name != monitor)
+        name, before = monitor.removeprefix("val_"), callbacks[:place]
+        better = {**model.better, **{name: way for one in before for name, way in getattr(one, "better", {}).items()}}
         if mode == "auto" and name != "loss":
-            if name not in model.better:
+            if name not in better:
                 raise ValueError(
                     f"`{_said(callback)}` must say which way is better, since `{monitor}` is no figure of the model's "
                     f'own: mode="min" or mode="max". Received: mode="auto". The model knows it of '
-                    f"{', '.join(model.better)}."
+                    f"{', '.join(better)}."
                 )
-            callback.mode = model.better[name]
+            callback.mode = better[name]
+        # Somebody's own callback may compute what it watches, under whatever name.
+        if getattr(callback, "save_best_only", True) and not any(map(_adds_to_logs, callbacks[: place + 1])):
+            _check_logged(model, callback, name, held_out=name != monitor)
 
 
 def _check_logged(model, callback, name, held_out):
-    known = {*model.better, *(["loss"] if model.objective_terms else [])}
-    if name in known and (model.has_held_out_loss or not held_out):
-        return
-    if name not in {*known, "loss"}:
-        # Of whatever name, there may be a callback of somebody's own that logs it.
+    # Callbacks of learning rates log them.
+    if name.startswith("learning_rate") or name in model.better and (model.has_held_out_loss or not held_out):
         return
     kind, example = type(model).__name__, f"{type(callback).__name__}('{model.terms[-1]}')"
-    if name in known:
+    if name in model.better:
         reason = f"{kind} has no loss on held-out data"
+    elif name != "loss":
+        reason = f"{kind} logs no such figure, nor does a callback before it"
     else:
         reason = f"{kind} has no single loss: its players lower one each"
         example = example.replace("('", "('val_") if held_out and model.has_held_out_loss else example
