@@ -454,6 +454,15 @@ def judged_translations():
     return [evaluate(types.SimpleNamespace(translate=lambda images, _, by=by: by * images)) for by in (-1, 0.1)]
 
 
+def judged_domains():
+    """Of domains without common classes: real images of the other, and their own, a little brighter."""
+    evaluate = TranslationEvaluator(
+        *(data.load_pair(("digits/3", "digits/8"), split=split) for split in ("train", "test"))
+    )
+    swapped = types.SimpleNamespace(translate=lambda _, direction: evaluate.images[direction == "x_to_y"])
+    return evaluate(swapped), evaluate(Shifts(0.25, 0.25))
+
+
 def judged_texts():
     texts = ["a man sleeps in the sun", "two dogs run over a hill"]
     evaluate = TextEvaluator(types.SimpleNamespace(sources=texts, targets=texts))
@@ -479,7 +488,7 @@ def bounds(size):
 JUDGED = {
     Evaluator: (judged_points, judged_images),
     CodeEvaluator: (judged_codes,),
-    TranslationEvaluator: (judged_translations,),
+    TranslationEvaluator: (judged_translations, judged_domains),
     TextEvaluator: (judged_texts,),
     DetectionEvaluator: (lambda: [DetectionEvaluator(Rectangles())(each) for each in (Finder(), Finder(shift=60.0))],),
     SegmentationEvaluator: (lambda: [SegmentationEvaluator(Halves())(Segmenter(sky)) for sky in (0, 2)],),
