@@ -22,6 +22,14 @@ FORMATS = {
     "openvino": (".xml", ("openvino",)),
 }
 
+# How LiteRT, ONNX and OpenVINO say which operations they have not.
+_LACKING = (
+    r"Custom ops: ([\w, ]+)",
+    r"'tf\.(\w+)' op",
+    r"No Op registered for (\w+)",
+    r"No conversion rule found for operations: ([\w, ]+)",
+)
+
 
 def check_format(name):
     """Check that a format is one that models are written in.
@@ -138,7 +146,7 @@ class _Endpoint(keras.Model):
 def _reason(error):
     """The operations that a converter lacks, or else the first line that it says."""
     text = str(error)
-    lacking = sorted({*re.findall(r"Custom ops: ([\w, ]+)", text), *re.findall(r"'tf\.(\w+)' op", text)})
+    lacking = sorted({name for pattern in _LACKING for name in re.findall(pattern, text)})
     if lacking:
         return f"it lacks {', '.join(lacking)}."
     return f"{next(filter(None, map(str.strip, text.splitlines())), type(error).__name__)[:200].rstrip('.')}."
