@@ -1,4 +1,4 @@
-"""What docs/serving.md says to run in other runtimes runs there, if they are installed; TFSMLayer is in test_serving.py."""
+"""What docs/serving.md says to run in other runtimes does, where they are installed (TFSMLayer: test_serving.py)."""
 
 import importlib.util
 
