@@ -105,22 +105,24 @@ def test_a_file_that_nobody_could_compare_says_so(model, tmp_path, monkeypatch):
     assert (tmp_path / "gan.tflite").exists()
 
 
-@pytest.mark.parametrize("sides", [(5, 9), (8, 16), (1, 7)])
-def test_padding_to_a_multiple_keeps_what_litert_has_to_know(sides):
+def test_padding_to_a_multiple_keeps_what_litert_has_to_know(tmp_path):
     """Expected is NumPy's padding; without the number of channels LiteRT has no convolution of its own."""
-    images = np.random.default_rng(0).normal(size=(2, *sides, 3)).astype("float32")
-    whole = np.pad(images, [(0, 0), *((0, -side % 8) for side in sides), (0, 0)])
-    np.testing.assert_array_equal(pad_to_multiple(images, 8), whole)
-    kernel = tf.constant(np.random.default_rng(1).normal(size=(3, 3, 3, 4)).astype("float32"))
+    module = tf.Module()
+    module.kernel = tf.Variable(np.random.default_rng(1).normal(size=(3, 3, 3, 4)), dtype="float32")
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)], autograph=False)
     def convolved(images):
-        return tf.nn.conv2d(pad_to_multiple(images, 8), kernel, 1, "SAME")
+        return {"features": tf.nn.conv2d(pad_to_multiple(images, 8), module.kernel, 1, "SAME")}
 
+    tf.saved_model.save(module, str(tmp_path), signatures=convolved.get_concrete_function())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # The interpreter is to move to another package.
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([convolved.get_concrete_function()])
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         run = tf.lite.Interpreter(model_content=converter.convert()).get_signature_runner()
-    (found,) = run(images=images).values()
-    np.testing.assert_allclose(found, tf.nn.conv2d(whole, kernel, 1, "SAME"), atol=1e-5)
+    for sides in ((5, 9), (8, 16), (1, 7)):
+        images = np.random.default_rng(0).normal(size=(2, *sides, 3)).astype("float32")
+        whole = np.pad(images, [(0, 0), *((0, -side % 8) for side in sides), (0, 0)])
+        np.testing.assert_array_equal(pad_to_multiple(images, 8), whole)
+        expected = tf.nn.conv2d(whole, module.kernel, 1, "SAME")
+        np.testing.assert_allclose(run(images=images)["features"], expected, atol=1e-5)
