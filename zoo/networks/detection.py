@@ -178,11 +178,11 @@ def round_up(side, stride):
 
 def pad_to_multiple(images, stride):
     """Images (batch, height, width, channels) with zeros below and on the right, up to multiples of a stride."""
-    height, width = (images.shape[axis] or tf.shape(images)[axis] for axis in (1, 2))
+    rows, height, width = (images.shape[axis] or tf.shape(images)[axis] for axis in range(3))
     sides = [round_up(side, stride) for side in (height, width)]
     padded = tf.pad(images, ((0, 0), (0, sides[0] - height), (0, sides[1] - width), (0, 0)))
     # Converters to other runtimes know no channels of what is padded by numbers that they do not know.
-    return tf.reshape(padded, (tf.shape(images)[0], *sides, images.shape[3]))
+    return tf.reshape(padded, (rows, *sides, images.shape[3]))
 
 
 def _plain():
