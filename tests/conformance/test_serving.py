@@ -5,12 +5,14 @@ import pickle
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from tests.conformance.portability import working
 from tests.conformance.rows import ROWS, fit
 from tests.serving.servers import Server
 from zoo.data.canvas import fitted_size
@@ -21,6 +23,7 @@ from zoo.serving import publish, run_native
 from zoo.serving.checking import conformance
 from zoo.serving.checking.compare import difference
 from zoo.serving.checking.protocol import check_server
+from zoo.serving.formats.warmup import read_warmup
 
 GENERATIVE = [name for name in ROWS if name not in ("autoencoder", "cycle_gan", "fcn", "mask_rcnn", "seq2seq")]
 
@@ -116,6 +119,18 @@ def test_a_server_answers_what_the_export_gives(name, served):
     base, server = served
     problems = check_server(base / name, server.grpc, server.rest)
     assert problems == {base / name / "1": []}
+
+
+@pytest.mark.parametrize("name, signature, runtime", working("TFSMLayer"))
+def test_a_layer_of_keras_gives_what_the_export_does(name, signature, runtime, served):
+    """The column of docs/serving.md that needs nothing but Keras."""
+    path = served[0] / name / "1"
+    inputs = next(inputs for one, inputs in read_warmup(path) if one == signature)
+    expected = run_native(path, signature, inputs)
+    layer = keras.layers.TFSMLayer(str(path), call_endpoint=signature)
+    (given,) = inputs.values()
+    found = layer(tf.constant(given))
+    assert {key: difference(expected[key], found[key].numpy()) for key in found} == dict.fromkeys(expected)
 
 
 # What every signature of every export answers to its warm-up request, and to the same without rows, as shapes.

@@ -297,7 +297,8 @@ def _translated(network, images):
 
 def _reflected(size):
     """Places of the pixels of an image that is reflected up to a multiple of 4, and to 8, which its blocks need."""
-    places = tf.range(tf.maximum(size + -size % 4, 8))
+    # No remainder of a negative number, which has another sign in ONNX.
+    places = tf.range(tf.maximum((size + 3) // 4 * 4, 8))
     # Back and forth between the first pixel and the last.
     turn = tf.maximum(2 * (size - 1), 1)
     there = places % turn

@@ -7,6 +7,7 @@ import tensorflow as tf
 from zoo.checks import check_kind
 from zoo.losses.segmentation import pixel_cross_entropy, pixel_weights
 from zoo.networks import segmentation as networks
+from zoo.networks.detection import pad_to_multiple
 from zoo.training import SGD, SegmentationModel, check_functional, confusion_of, minimize, with_shapes
 
 _STRIDE = 32
@@ -122,9 +123,8 @@ class FCN(SegmentationModel):
         """Scores of each class for each pixel, float32 (batch, height, width, num_classes)."""
         height, width = (images.shape[axis] or tf.shape(images)[axis] for axis in (1, 2))
         pixels = (tf.cast(images, tf.float32) / 255 - tf.constant(self.image_mean)) / tf.constant(self.image_std)
-        pixels = tf.pad(pixels, ((0, 0), (0, -height % _STRIDE), (0, -width % _STRIDE), (0, 0)))
         keys = tf.zeros(tf.shape(images)[:1], tf.int64) if keys is None else keys
-        features = self.backbone(pixels, training=training)
+        features = self.backbone(pad_to_multiple(pixels, _STRIDE), training=training)
         return tf.cast(self.head([*features, keys], training=training)[:, :height, :width], tf.float32)
 
     def call(self, images, training=False):

@@ -237,13 +237,13 @@ class MaskRCNN(DetectionModel):
             rows = tf.range(height)[None, :, None] < sizes[:, None, None, 0]
             columns = tf.range(width)[None, None] < sizes[:, None, None, 1]
             pixels = tf.where((rows & columns)[..., None], pixels, 0.0)
-        pixels = tf.pad(pixels, ((0, 0), (0, -height % _STRIDE), (0, -width % _STRIDE), (0, 0)))
-        found = self.feature_pyramid(self.backbone(pixels, training=training), training=training)
+        features = self.backbone(networks.pad_to_multiple(pixels, _STRIDE), training=training)
+        found = self.feature_pyramid(features, training=training)
         return dict(zip(_LEVELS, found, strict=True))
 
     def everywhere(self, features, images, training=False):
         """Logits (batch, n), deltas (batch, n, 4) and anchors (n, 4) of each level, in three tuples."""
-        sides, found = [side + -side % _STRIDE for side in _sides(images)], []
+        sides, found = [networks.round_up(side, _STRIDE) for side in _sides(images)], []
         for size, one in zip(self.anchor_sizes, features.values(), strict=True):
             logits, deltas = self.rpn_head(one, training=training)
             rows = tf.shape(one)[0]

@@ -1,6 +1,7 @@
 """Networks of Mask R-CNN (He et al. 2017): feature pyramid, region proposals, and heads for boxes and masks."""
 
 import keras
+import tensorflow as tf
 from keras import initializers, layers, ops
 
 from zoo.checks import check_positive
@@ -165,6 +166,23 @@ def pyramid_levels(backbone, batch_norm="live"):
     return keras.Model(
         backbone.input, [backbone.get_layer(names[level]).output for level in (2, 3, 4, 5)], name="levels"
     )
+
+
+def round_up(side, stride):
+    """The least multiple of a stride that is no less than a side, of Python numbers or tensors.
+
+    No remainder of a negative number is taken, which has another sign in ONNX than in TensorFlow.
+    """
+    return (side + stride - 1) // stride * stride
+
+
+def pad_to_multiple(images, stride):
+    """Images (batch, height, width, channels) with zeros below and on the right, up to multiples of a stride."""
+    rows, height, width = (images.shape[axis] or tf.shape(images)[axis] for axis in range(3))
+    sides = [round_up(side, stride) for side in (height, width)]
+    padded = tf.pad(images, ((0, 0), (0, sides[0] - height), (0, sides[1] - width), (0, 0)))
+    # Converters to other runtimes know no channels of what is padded by numbers that they do not know.
+    return tf.reshape(padded, (rows, *sides, images.shape[3]))
 
 
 def _plain():

@@ -451,7 +451,10 @@ class TrainStepModel(keras.Model):
                 format a file to make.
             format: "tf_saved_model"; or by Keras's exporters "litert", a file that ends in .tflite, "onnx" in .onnx, or
                 "openvino" in .xml. These have not all of TensorFlow's operations, such as those of texts, files of
-                images and seeds; LiteRT may need its delegate for operations of TensorFlow (Flex).
+                images and seeds; LiteRT may need its delegate for operations of TensorFlow (Flex). docs/serving.md has
+                a table of what runs where. The file appears only if it gives what the model does, which a warning says
+                was not tried where the runtime is not installed. In ONNX and OpenVINO an output `x` beside an input of
+                that name is called `output_x`, since both share one list of names.
             signature: Name of the signature to write in such a format.
 
         Raises:
@@ -466,11 +469,11 @@ class TrainStepModel(keras.Model):
         from zoo.serving.publishing import converting, saved_model
 
         converting.check_format(format)
-        if format != "tf_saved_model":
-            converting.convert(self.signatures(), filepath, format=format, signature=signature, track=[self])
-            return
-        warmup = self.warmup() if hasattr(self, "warmup") else ()
-        saved_model.write(self.signatures(), filepath, track=[self], warmup=warmup)
+        given = {"track": [self], "warmup": self.warmup() if hasattr(self, "warmup") else ()}
+        if format == "tf_saved_model":
+            saved_model.write(self.signatures(), filepath, **given)
+        else:
+            converting.convert(self.signatures(), filepath, format=format, signature=signature, **given)
 
 
 def whole_number(variable):

@@ -1,4 +1,4 @@
-"""Write one signature of a model in a format of another runtime, by Keras's own exporters."""
+"""Write one signature of a model in a format of another runtime, by Keras's own exporters, and try it there."""
 
 import contextlib
 import importlib.util
@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from zoo.checks import check_choice, check_kind
 from zoo.files import already_exists, partial_folder
+from zoo.serving.publishing.runtimes import compare, missing_runtime, requests_of
 
 # {format: (end of the file's name, packages that Keras needs for it)}
 FORMATS = {
@@ -20,6 +21,14 @@ FORMATS = {
     "onnx": (".onnx", ("onnx", "tf2onnx")),
     "openvino": (".xml", ("openvino",)),
 }
+
+# How LiteRT, ONNX and OpenVINO say which operations they have not.
+_LACKING = (
+    r"Custom ops: ([\w, ]+)",
+    r"'tf\.(\w+)' op",
+    r"No Op registered for (\w+)",
+    r"No conversion rule found for operations: ([\w, ]+)",
+)
 
 
 def check_format(name):
@@ -37,8 +46,10 @@ def check_format(name):
     check_choice("format", name, ("tf_saved_model", *FORMATS))
 
 
-def convert(signatures, path, *, format, signature, track):
+def convert(signatures, path, *, format, signature, track, warmup=()):
     """Write one signature as a file of another runtime, completely or not at all.
+
+    If the runtime is installed, the file appears only if it gives there what the function gives in memory.
 
     Args:
         signatures: As `zoo.serving.write` takes them.
@@ -46,6 +57,7 @@ def convert(signatures, path, *, format, signature, track):
         format: One of `FORMATS`.
         signature: Name of the signature.
         track: List of the Keras models that the functions use.
+        warmup: As `zoo.serving.write` takes it: what the file is tried with.
 
     Returns:
         `path` as a `pathlib.Path`.
@@ -53,7 +65,10 @@ def convert(signatures, path, *, format, signature, track):
     Raises:
         FileExistsError: `path` exists.
         ImportError: Keras's exporter needs a package that is not installed.
-        ValueError: An argument is out of range, or the runtime has no such operations.
+        ValueError: An argument is out of range, or the runtime has no such operations, or computes something else.
+
+    Warns:
+        UserWarning: The runtime is not installed, so nothing was compared.
 
     Example:
 
@@ -74,7 +89,11 @@ def convert(signatures, path, *, format, signature, track):
             f"`pip install {' '.join(missing)}`, or take format 'tf_saved_model', which needs nothing more."
         )
     function, specs = signatures[signature]
-    given = [{name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in specs.items()}]
+    requests, without = requests_of(signature, specs, warmup), missing_runtime(format)
+    if format != "litert":  # The others keep inputs and outputs in one list of names.
+        function = _with_names_apart(function, specs)
+    # Keras names the inputs of OpenVINO in the order of this dict, which its graph has sorted.
+    given = [{name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in sorted(specs.items())}]
     with partial_folder(path.parent, path.name) as folder:
         try:
             # What converters print is about their own insides.
@@ -86,6 +105,8 @@ def convert(signatures, path, *, format, signature, track):
             if format == "onnx":
                 # Of what ONNX lacks, tf2onnx writes the names of TensorFlow's operations.
                 importlib.import_module("onnx.checker").check_model(str(folder / path.name))
+            if not without:
+                compare(folder / path.name, format, function, requests)
         except Exception as error:  # Converters raise what they like.
             raise ValueError(
                 f"Signature `{signature}` cannot be written as {format!r}: {_reason(error)} Choose another "
@@ -93,7 +114,20 @@ def convert(signatures, path, *, format, signature, track):
             ) from error
         for file in folder.iterdir():
             os.replace(file, path.with_name(file.name))
+    if without:
+        warnings.warn(
+            f"Nobody compared {path} with the model: {without} is not installed, which runs format {format!r}. "
+            f"`pip install {without}` and export again, or compare them where it runs.",
+            stacklevel=3,
+        )
     return path
+
+
+def _with_names_apart(function, specs):
+    def named(**inputs):
+        return {f"output_{key}" if key in specs else key: value for key, value in function(**inputs).items()}
+
+    return named
 
 
 class _Endpoint(keras.Model):
@@ -112,7 +146,7 @@ class _Endpoint(keras.Model):
 def _reason(error):
     """The operations that a converter lacks, or else the first line that it says."""
     text = str(error)
-    lacking = sorted({*re.findall(r"Custom ops: ([\w, ]+)", text), *re.findall(r"'tf\.(\w+)' op", text)})
+    lacking = sorted({name for pattern in _LACKING for name in re.findall(pattern, text)})
     if lacking:
         return f"it lacks {', '.join(lacking)}."
     return f"{next(filter(None, map(str.strip, text.splitlines())), type(error).__name__)[:200].rstrip('.')}."

@@ -1,6 +1,5 @@
 """Write models as SavedModels that TF Serving runs: atomic, checked, numbered, with warm-up and model card."""
 
-import contextlib
 import errno
 import json
 import os
@@ -20,6 +19,7 @@ from zoo.serving.formats.model_card import CARD_FILE
 from zoo.serving.formats.models_config import read_config, write_config
 from zoo.serving.loader import isolated
 from zoo.serving.publishing.card import check_card, fill_card
+from zoo.serving.publishing.runtimes import full_float32
 from zoo.serving.publishing.tracing import describe, trace
 
 
@@ -171,7 +171,7 @@ def _compare(signatures, folder, requests, tolerance):
         if isinstance(result, Exception):
             raise ValueError(f"Nothing was published: signature `{name}` fails in TF Serving's loader. {result}")
         function, specs = signatures[name]
-        with _full_float32():
+        with full_float32():
             outputs = function(**{key: tf.constant(value, specs[key].dtype) for key, value in inputs.items()})
         for key, expected in outputs.items():
             problem = difference(np.asarray(expected), result[key], tolerance)
@@ -181,17 +181,6 @@ def _compare(signatures, folder, requests, tolerance):
                     f"memory. {problem} Draw random numbers with stateless ops keyed on an input."
                 )
     return described
-
-
-@contextlib.contextmanager
-def _full_float32():
-    """Compute without TensorFloat-32, which would round the reference on a GPU to three digits."""
-    enabled = tf.config.experimental.tensor_float_32_execution_enabled()
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    try:
-        yield
-    finally:
-        tf.config.experimental.enable_tensor_float_32_execution(enabled)
 
 
 def _take_version(folder, parent, card):
