@@ -19,7 +19,8 @@ def never_empty(function):
         The same function for batches of 0 rows and more. An output whose first dimension is known stays as it is.
 
     Example:
-        never_empty(network)(tf.zeros((0, 32, 32, 3))).shape  # (0, ...)
+        served = tf.function(never_empty(network), input_signature=[tf.TensorSpec((None, 32, 32, 3))])
+        served(tf.zeros((0, 32, 32, 3))).shape  # (0, ...)
     """
 
     @functools.wraps(function)
