@@ -127,13 +127,13 @@ def test_mass_that_has_not_crossed_is_warned_of():
         result = ot.ipot(groups(), jit_compile=False)
     assert not result.converged
     np.testing.assert_allclose(result.marginal_error, 2 / 31, rtol=1e-3)
-    np.testing.assert_allclose(ot.ipot(groups(), 2.0, num_iterations=400).transport_cost, 2 / 31, rtol=1e-2)
+    result = ot.ipot(groups(), 2.0, num_iterations=200, jit_compile=False)
+    np.testing.assert_allclose(result.transport_cost, 2 / 31, rtol=1e-4)
 
 
 def test_neither_graphs_nor_unrolled_iterations_nor_ordinary_costs_warn():
     # Warnings are errors here. What is ordinary: the defaults, with features at random.
-    solve = tf.function(lambda cost, **options: ot.ipot(cost, jit_compile=False, **options).converged)
-    assert not solve(groups())
+    assert not tf.function(lambda cost: ot.ipot(cost, jit_compile=False).converged)(groups())
     assert not ot.ipot(groups(), gradient="unrolled").converged
     out_of_range = importlib.import_module("zoo.ot.ipot").out_of_range
     for dimensions in (2, 4, 64):

@@ -41,8 +41,9 @@ class IPOTResult(NamedTuple):
     converged: Any
 
 
-# Half of it is mass in the wrong place. 50 iterations with beta 0.5 on cosine costs of 32 to 128 random features leave
-# at most 0.013.
+# Half of it is mass in the wrong place. 50 iterations with beta 0.5 on cosine costs leave at most 0.013 with 32 to 128
+# random features in 2 to 256 dimensions, 0.007 with sentences of 8 to 40 words that repeat; 0.06 with 5 points against
+# 9 in 2 dimensions.
 LARGEST_ERROR = 0.03
 REMEDY = (
     "The plan lacks mass that has to cross between points far apart, and its cost is too low or too high. Raise "
