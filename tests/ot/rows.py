@@ -7,7 +7,6 @@ import numpy as np
 from keras import ops
 
 from zoo import ot
-from zoo.ot.convergence import ConvergenceWarning
 
 N, M, D = 6, 5, 5  # More coordinates than those whose differences are taken one by one.
 FAST = {"jit_compile": False, "tolerance": 1e-6}
@@ -71,7 +70,7 @@ def proximal(C, a, b, **options):
     options = {"num_iterations": 8, "jit_compile": False} | options
     with warnings.catch_warnings():
         # Eight iterations, for speed: properties hold after any number of them.
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", ot.ConvergenceWarning)
         return ot.ipot(C, 0.5, a, b, **options).transport_cost
 
 

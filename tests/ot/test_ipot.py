@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from zoo import ot
-from zoo.ot.convergence import ConvergenceWarning
 from zoo.ot.inputs import prepare
 
 NUMBERS = np.random.default_rng(0)
@@ -123,7 +122,9 @@ def groups():
 
 
 def test_mass_that_has_not_crossed_is_warned_of():
-    with pytest.warns(ConvergenceWarning, match="`ipot` stopped after 50 iterations.*error 0.06.*`beta` where groups"):
+    with pytest.warns(
+        ot.ConvergenceWarning, match="`ipot` stopped after 50 iterations.*error 0.06.*`beta` where groups"
+    ):
         result = ot.ipot(groups(), jit_compile=False)
     assert not result.converged
     np.testing.assert_allclose(result.marginal_error, 2 / 31, rtol=1e-3)

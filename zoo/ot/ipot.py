@@ -69,9 +69,9 @@ def ipot(
     T <- a b^T; repeat: Q = exp(-C / beta) * T; delta = a / (Q sigma), sigma = b / (Q^T delta), inner_iterations times;
     T = diag(delta) Q diag(sigma) (Xie et al. 2019, A fast proximal point method, algorithm 1; T starts from the product
     plan, which for uniform weights is the same, so that a point of weight 0 has no part). T approaches a solution of
-    the linear program whatever beta is. Above it, on average, with beta 0.5 and cosine
-    costs of 32 to 128 random features: after 50 iterations 0.4 to 0.8 % in 8 to 256 dimensions, 0.8 to 3.5 % in 4, 3 to
-    15 % in 2; after 1,000 at most 0.03 % in 4 dimensions and more, 0.07 to 0.7 % in 2.
+    the linear program whatever beta is. Above it, on average, with beta 0.5 and cosine costs of 32 to 128 random
+    features: after 50 iterations 0.4 to 0.8 % in 8 to 256 dimensions, 0.8 to 3.5 % in 4, 3 to 15 % in 2; after 1,000 at
+    most 0.03 % in 4 dimensions and more, 0.07 to 0.7 % in 2.
 
     A smaller beta needs fewer iterations only where no mass has to cross between groups of points many beta apart. It
     crosses last, and until it does the cost is far too low. Two clusters of 33 and 31 points against 31 and 33, 25
