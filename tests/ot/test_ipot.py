@@ -99,3 +99,47 @@ def test_a_problem_out_of_range_has_an_unrolled_gradient():
     found = np.sum(tape.gradient(value, cost) * direction)
     upper, lower = (ot.ipot(cost + step * direction, 0.0015, **options).transport_cost for step in (1e-6, -1e-6))
     np.testing.assert_allclose(found, (upper - lower) / 2e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_entries_that_fall_to_0_do_not_keep_mass_for_ever(batch):
+    # 0.04 of the mass has to cross, at cost 1. The other problem of the batch has nothing to exchange, and costs 0.
+    a, b = np.float32([[0.5, 0.5], [0.52, 0.48]]), np.float32([[0.5, 0.5], [0.48, 0.52]])
+    expected = np.array([0, 0.04])
+    if not batch:
+        a, b, expected = a[1], b[1], expected[1]
+    cost = np.broadcast_to(np.float32([[0, 1], [1, 0]]), (*batch, 2, 2))
+    result = ot.ipot(cost, 0.1, a, b, num_iterations=500, jit_compile=False)
+    np.testing.assert_allclose(result.transport_cost, expected, atol=1e-4)
+    assert np.all(np.array(result.marginal_error) < 1e-3) and np.all(result.converged)
+
+
+def groups():
+    """Two opposite directions, 16 and 15 times against 15 and 16 times: 1 / 31 has to cross at cosine cost 2."""
+    direction = np.array([1.0, 0.0])
+    x = np.array([direction] * 16 + [-direction] * 15)
+    return ot.cosine(x, -x)
+
+
+def test_mass_that_has_not_crossed_is_warned_of():
+    with pytest.warns(
+        ot.ConvergenceWarning, match="`ipot` stopped after 50 iterations.*error 0.06.*`beta` where groups"
+    ):
+        result = ot.ipot(groups(), jit_compile=False)
+    assert not result.converged
+    np.testing.assert_allclose(result.marginal_error, 2 / 31, rtol=1e-3)
+    result = ot.ipot(groups(), 2.0, num_iterations=200, jit_compile=False)
+    np.testing.assert_allclose(result.transport_cost, 2 / 31, rtol=1e-4)
+
+
+def test_neither_graphs_nor_unrolled_iterations_nor_ordinary_costs_warn():
+    # Warnings are errors here. What is ordinary: the defaults, with features at random.
+    assert not tf.function(lambda cost: ot.ipot(cost, jit_compile=False).converged)(groups())
+    assert not ot.ipot(groups(), gradient="unrolled").converged
+    out_of_range = importlib.import_module("zoo.ot.ipot").out_of_range
+    for dimensions in (2, 4, 64):
+        cost = np.float32(ot.cosine(*np.random.default_rng(0).normal(size=(2, 8, 32, dimensions))))
+        result = ot.ipot(cost, jit_compile=False)
+        assert np.all(result.converged)
+        # Nor are they done again in the log domain.
+        assert not out_of_range(prepare(cost, 0.5, None, None, None, None), result.plan)
