@@ -10,10 +10,12 @@ _AT_ONCE = 4
 # where pictures are read to be learnt from (`zoo.data.decode.shrink`).
 _SPARE = 4
 _HEADER = 32
+# What a GIF's walk may look at beyond a file that was cut: a table of 256 colours, and what is said of a frame.
+_BEYOND = 1024
 
 
 def decode(file, channels, max_pixels=MAX_PIXELS):
-    """The image in a JPEG, PNG, GIF (first frame), BMP or WebP file; transparency becomes white.
+    """The image in a JPEG, PNG, GIF (first frame), BMP or still WebP file; transparency becomes white.
 
     Args:
         file: string tensor ().
@@ -24,7 +26,7 @@ def decode(file, channels, max_pixels=MAX_PIXELS):
         float32 tensor (height, width, channels) in [-1, 1].
 
     Raises:
-        tf.errors.InvalidArgumentError: If it has more, or is no such file.
+        tf.errors.InvalidArgumentError: If it has more, or is no such file, or not a whole one.
     """
     pixels = tf.cast(_decoded(file, size_of(file, max_pixels), None), tf.float32)
     return (pixels if channels == 3 else tf.image.rgb_to_grayscale(pixels)) / 127.5 - 1
@@ -117,15 +119,27 @@ def size_of(file, max_pixels=MAX_PIXELS):
     }
     is_kind = {start: tf.reduce_all(head[: len(start)] == list(start)) for start in kinds}
     known = tf.reduce_any(tf.stack(list(is_kind.values())))
+    count = tf.strings.length(file)
     message = "The file must be a JPEG, PNG, GIF, BMP or WebP picture. Received, number of bytes, and the first:"
-    with tf.control_dependencies([tf.debugging.Assert(known, [message, tf.strings.length(file), head[:8]])]):
+    is_known = tf.debugging.Assert(known, [message, count, head[:8]])
+    # TensorFlow 2.21 writes outside its memory where it decodes them, which ends the process.
+    message = "An animated WebP is not read. Send its first frame as a still picture. Received, number of bytes:"
+    is_still = tf.debugging.Assert(~(is_kind[b"RIFF"] & _is_animated_webp(head)), [message, count])
+    with tf.control_dependencies([is_known, is_still]):
         cases = [(tf.identity(is_kind[start]), kinds[start]) for start in kinds]
         height, width, pixels = tf.case(cases, default=lambda: _still(*tf.unstack(tf.zeros(2, tf.int64))))
+    message = (
+        "The file is no whole JPEG, PNG, GIF, BMP or WebP picture: it does not say a height and a width above 0. "
+        "Received, number of bytes, height and width:"
+    )
+    is_whole = tf.debugging.Assert((height > 0) & (width > 0), [message, count, height, width])
     message = f"A picture may have {max_pixels} pixels at most, over all of its frames. Received, height and width:"
     # Each side too, since the product of two of 32 bits may be beyond 64.
     sides = tf.stack([height, width])
-    fits = tf.reduce_all((sides > 0) & (sides <= max_pixels)) & (pixels <= max_pixels)
-    with tf.control_dependencies([tf.debugging.Assert(fits, [message, height, width, "Send a smaller one."])]):
+    fits = tf.reduce_all(sides <= max_pixels) & (pixels <= max_pixels)
+    with tf.control_dependencies([is_whole]):
+        is_small = tf.debugging.Assert(fits, [message, height, width, "Send a smaller one."])
+    with tf.control_dependencies([is_small]):
         return tf.cast(sides, tf.int32)
 
 
@@ -184,6 +198,11 @@ def _still(height, width):
     return height, width, height * width
 
 
+def _is_animated_webp(head):
+    """Whether the flag of the extended kind says so, which is what TensorFlow asks (libwebp, `WebPGetFeatures`)."""
+    return (head[15] == ord("X")) & (head[20] // 2 % 2 == 1)
+
+
 def _of_webp(head):
     """Height and width of the three kinds of WebP, whose names end in a blank, L and X."""
     bits = _number(head, 21, 4)
@@ -194,14 +213,14 @@ def _of_webp(head):
     }
     found = tf.zeros(2, tf.int64)
     for letter, pair in sides.items():
-        found = tf.where(head[15] == letter, tf.stack(pair), found)
+        found = tf.where(tf.reduce_all(head[8:15] == list(b"WEBPVP8")) & (head[15] == letter), tf.stack(pair), found)
     return tf.unstack(found)
 
 
 def _frames(file):
     """Height and width of a GIF's first frame, and the pixels of all, which TensorFlow decodes even for the first."""
     # A trailer that is missing ends the walk too.
-    octets = tf.cast(tf.io.decode_raw(file + b";" * _HEADER, tf.uint8), tf.int32)
+    octets = tf.cast(tf.io.decode_raw(file + b";" * _BEYOND, tf.uint8), tf.int32)
     last = tf.strings.length(file)
 
     def number(start):
@@ -224,7 +243,8 @@ def _frames(file):
         return (place < last) & (octets[place] != ord(";"))
 
     def walk(place, size, pixels):
-        is_frame = octets[place] == ord(",")
+        # Of what was cut within the frame's size nothing is counted.
+        is_frame = (octets[place] == ord(",")) & (place + 9 < last)
         found = tf.stack([number(place + 7), number(place + 5)])
         found = tf.where(is_frame, found, tf.zeros_like(found))
         data = tf.where(is_frame, place + 11 + colours(octets[place + 9]), place + 2)
