@@ -18,7 +18,7 @@ from zoo.serving.formats.protos import (
 )
 from zoo.serving.formats.signatures import describe_signatures, names_of
 from zoo.serving.formats.tensors import fill_proto, to_array
-from zoo.serving.formats.values import as_array, as_sent, as_text
+from zoo.serving.formats.values import as_array, as_sent, as_text, check_not_masked
 
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")  # of gRPC
 _ADDRESS = re.compile(r"(?P<host>[^/\s]+):(?P<port>[0-9]{1,5})")
@@ -124,12 +124,15 @@ class Client:
 
             client.predict("wgan_gp", "sample", seed=[0, 1, 2])["images"].shape
         """
-        check_kind("signature", signature, str, "a name")
+        _check_name("signature", signature)
         check_kind("outputs", outputs or (), (list, tuple), "a list of names")
+        for name in outputs or ():
+            _check_name("outputs", name)
         request = predict_pb2.PredictRequest(output_filter=outputs)
         _fill_spec(request.model_spec, model, version, label)
         request.model_spec.signature_name = signature
         for name, value in inputs.items():
+            _check_name("name of an input", name)
             fill_proto(request.inputs[name], self._as_array(value, model, version, label, signature, name))
         try:
             response = self._call(self._predictions.Predict, request)
@@ -237,6 +240,9 @@ class Client:
     def _as_array(self, value, model, version, label, signature, name):
         """A list has no dtype of its own, and some cannot be sent: it takes the signature's, asked for once."""
         what, is_array = f"Input `{name}`", isinstance(value, np.ndarray | np.generic)
+        check_not_masked(what, value)
+        if is_array and value.dtype.kind == "O" and not all(isinstance(item, str | bytes) for item in value.flat):
+            value, is_array = value.tolist(), False  # Python's numbers, which have no dtype either
         if is_array and value.dtype.kind in "OUST":
             return as_text(what, value)
         if is_array and NAMES.get(value.dtype.newbyteorder("=")) in SENT:
@@ -249,11 +255,22 @@ class Client:
 
 
 def _fill_spec(spec, model, version=None, label=None):
-    check_kind("model", model, str, "a name")
+    _check_name("model", model)
     check_kind("version", version, (Integral, type(None)), "a whole number")
-    check_kind("label", label, (str, type(None)), "a name")
+    if version is not None and not -(2**63) <= version < 2**63:
+        raise ValueError(f"`version` must be a whole number of 64 bits. Received: {version}.")
+    if label is not None:
+        _check_name("label", label)
     spec.name = model
     if version is not None:
         spec.version.value = version
     if label is not None:
         spec.version_label = label
+
+
+def _check_name(what, name):
+    check_kind(what, name, str, "a name")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"`{what}` must be text that UTF-8 can write. Received: {name[:100]!r}.") from None

@@ -22,6 +22,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from tests.serving.servers import Server
 from zoo.serving import Client, RequestError, run_native
+from zoo.serving.formats import json_tensors
 from zoo.serving.formats.protos import tensor_pb2
 from zoo.serving.formats.tensors import to_array, varint
 from zoo.serving.server.grpc_api import check_tensors
@@ -544,3 +545,131 @@ def test_scalars_are_scalars(base):
             400,
             {"error": "Failed to write JSON value for tensor type: float16"},
         )
+
+
+# Bodies that do not come
+
+
+@contextlib.contextmanager
+def stalled(server, count, head, body):
+    """Connections that send a part of a request."""
+    host, _, port = server.rest.partition(":")
+    data = f"POST /v1/models/m:predict HTTP/1.1\r\nHost: {server.rest}\r\n{head}\r\n\r\n".encode() + body
+    with contextlib.ExitStack() as opened:
+        for _ in range(count):
+            one = opened.enter_context(socket.create_connection((host, int(port)), timeout=20))
+            one.settimeout(2)
+            with contextlib.suppress(TimeoutError):  # where the server has no room for the rest
+                one.sendall(data)
+        yield
+
+
+STALLED = {
+    "chunked": (12, "Transfer-Encoding: chunked", b"1\r\n{\r\n"),
+    "much announced": (300, f"Content-Length: {LIMIT * MB}", b"{"),
+    "half a body, as far as there is room": (7, f"Content-Length: {LIMIT * MB}", b" " * (LIMIT * MB - 10)),
+}
+
+
+@pytest.mark.parametrize("case", STALLED)
+def test_bodies_that_do_not_come_hold_up_nobody(server, case):
+    """Large bodies and chunked ones are answered meanwhile; what has been sent takes 4 bodies of memory and one."""
+    chunks = [b'{"inputs": [[1, ', b"2, 3]]}"]
+    large = b'{"inputs": [[1, 2, 3]]' + b" " * 2 * MB + b"}"
+    holders = stalled(server, *STALLED[case])
+    before = peak(server)
+    with holders:
+        time.sleep(0.3)
+        started = time.perf_counter()
+        for body in (iter(chunks), large) if case != "half a body, as far as there is room" else (iter(chunks),):
+            assert ask(server, body) == (200, b'{"outputs":[[2.0,4.0,6.0]]}')
+        assert time.perf_counter() - started < 5
+    assert peak(server) - before < 12 * LIMIT * MB
+
+
+def test_a_body_that_does_not_come_is_told_within_the_time_of_a_request(base):
+    with Server(base, max_request_mb=LIMIT, rest_api_timeout_in_ms=2000) as server:
+        host, _, port = server.rest.partition(":")
+        with stalled(server, 7, f"Content-Length: {LIMIT * MB}", b" " * (LIMIT * MB - 10)):
+            large = b'{"inputs": [[1, 2, 3]]' + b" " * 2 * MB + b"}"
+            started = time.perf_counter()
+            assert ask(server, large)[0] in (200, 408)  # 408: there was no room in its time
+            assert time.perf_counter() - started < 4
+        assert ask(server, large)[0] == 200  # and then there is again
+        with socket.create_connection((host, int(port)), timeout=20) as one:
+            one.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+            started = time.perf_counter()
+            assert one.recv(1000).startswith(b"HTTP/1.1 408") and 1.5 < time.perf_counter() - started < 5
+        loading = [event for event in server.log if event["event"].startswith("loading")]
+        assert loading[0]["models"] == 1 and server.log.index(loading[0]) == 0
+
+
+def test_bodies_stop_each_other_neither_in_part_nor_in_whole(server):
+    """12 of 7 MiB at a time, of which the room takes less than 5."""
+    body = b'{"inputs": [[1, 2, 3]]' + b" " * 7 * MB + b"}"
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        assert {status for status, _ in pool.map(lambda _: ask(server, body), range(12))} == {200}
+
+
+# Headers, names and values that cannot be read
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", "", "http://", "//", "\xff", "http://]:1"])
+def test_origins_that_are_none(careful, origin):
+    """RFC 6454: an Origin is a scheme, a host and a port, or null; without a Host it is of no page of this server."""
+    assert ask(careful, b'{"inputs": [[1, 2, 3]]}', Origin=origin, Content_Type="application/json")[0] == 403
+    host, _, port = careful.rest.partition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as one:
+        head = f"GET /v1/models/m HTTP/1.0\r\nOrigin: {origin}\r\n\r\n"
+        one.sendall(head.encode("latin-1"))
+        assert one.makefile("rb").readline().split()[1] == b"403"
+
+
+@pytest.mark.parametrize("letter", ["n", "ö", "\U0001f600"])
+def test_long_names_are_told_in_part(server, letter):
+    """gRPC refuses headers beyond 8 kB, in which each byte beyond ASCII takes three."""
+    name = letter * 100_000
+    assert [send(server, data)[0] for data in (request(name=name), request(name))] == [
+        "NOT_FOUND",
+        "FAILED_PRECONDITION",
+    ]
+    code, details = send(server, request(name))
+    assert details.startswith("Serving signature key") and details.endswith("not found.") and "…" in details
+    message = predict_pb2.PredictRequest(output_filter=[name])
+    message.model_spec.name = "m"
+    assert send(server, message.SerializeToString())[0] == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("value", [5, None, [], True, "ü", "a"])
+def test_base64_that_is_none(server, value):
+    with pytest.raises(ValueError, match="'b64' must be text in base64. Received: "):
+        json_tensors.from_json([{"b64": value}])
+    status, answer = ask(server, json.dumps({"signature_name": "decode", "inputs": {"photo": [{"b64": value}]}}))
+    assert status == 400 and "Traceback" not in answer.decode()
+
+
+def test_what_the_client_is_given_is_sent_as_it_is_or_refused(server):
+    with Client(server.grpc) as client:
+        whole = np.array([1, 2], object)  # Python's own numbers take the dtype of the signature, as a list does
+        answer = client.predict("m", "kinds", a=whole, b=["a", "b"], c=[True, False])
+        assert answer["a"].dtype == np.int64 and answer["a"].tolist() == [1, 2]
+        for masked in (np.ma.masked_less([[1.0, -1, 2]], 0).astype("float32"), [np.ma.masked_less([1.0, -1, 2], 0)]):
+            with pytest.raises(ValueError, match="masked"):
+                client.predict("m", x=masked)
+        assert client.predict("m", x=np.ma.array([[1, 2, 3]], "float32"))["y"].tolist() == [[2, 4, 6]]
+        for version in (2**63, 2**70, -(2**70)):
+            with pytest.raises(ValueError, match="`version` must be a whole number of 64 bits"):
+                client.predict("m", version=version, x=[[1, 2, 3]])
+        one = {"x": [[1, 2, 3]]}
+        for asked in (
+            lambda: client.predict("\ud800", **one),
+            lambda: client.predict("m", "\ud800", **one),
+            lambda: client.predict("m", label="\ud800", **one),
+            lambda: client.predict("m", outputs=["\ud800"], **one),
+            lambda: client.predict("m", **{"\ud800": [1]}),
+            lambda: client.status("\ud800"),
+            lambda: client.signatures("\ud800"),
+            lambda: client.predict("m", "decode", photo=["\ud800"]),
+        ):
+            with pytest.raises(ValueError, match="UTF-8 can write. Received: '.ud800'"):
+                asked()

@@ -1,6 +1,7 @@
 """Arrays as the nested lists of JSON, as TF Serving's REST API writes and reads them."""
 
 import base64
+import reprlib
 
 from zoo.serving.formats.dtypes import object_array
 
@@ -50,7 +51,15 @@ def from_json(value):
         return value
     if list(value) != ["b64"]:
         raise ValueError(f"An object among values must be {{'b64': ...}}. Received the keys: {', '.join(value)}.")
-    return base64.b64decode(value["b64"], validate=True)
+    text = value["b64"]
+    if not isinstance(text, str):
+        raise ValueError(f"The value of 'b64' must be text in base64. Received: {reprlib.repr(text)}.")
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise ValueError(
+            f"The value of 'b64' must be text in base64. Received: {reprlib.repr(text)} ({error})."
+        ) from None
 
 
 def _to_base64(item):

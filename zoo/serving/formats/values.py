@@ -35,6 +35,7 @@ def as_array(what, value, dtype):
 
         as_array("Input `seed`", [0, 1], "int64")
     """
+    check_not_masked(what, value)
     if dtype == "string":
         return as_text(what, value)
     kinds, advice = ("OUSbiufc", "values") if dtype is None else _TAKES[np.dtype(dtype).kind]
@@ -88,10 +89,32 @@ def as_text(what, value):
     """
     known = isinstance(value, np.ndarray | np.generic) and value.dtype.kind != "T"
     array = np.asarray(value, dtype=None if known else object)
+    check_not_masked(what, value)
     kinds = {type(item) for item in array.ravel().tolist()}
     if not all(issubclass(kind, str | bytes) for kind in kinds):
         raise ValueError(f"{what} must hold str or bytes. Received: {names_of(kind.__name__ for kind in kinds)}.")
-    return to_bytes(array)
+    try:
+        return to_bytes(array)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{what} must hold text that UTF-8 can write. Received: {error.object[:100]!r}.") from None
+
+
+def check_not_masked(what, value):
+    """Check that no value is masked, since a mask cannot be sent and what lies under it has no meaning.
+
+    Raises:
+        ValueError: An array, or one in a list, has masked values.
+
+    Example:
+
+        check_not_masked("Input `x`", np.ma.masked_less([1, -1], 0))  # ValueError
+    """
+    masked = np.ma.MaskedArray
+    items = (
+        value if isinstance(value, list | tuple) and any(issubclass(k, masked) for k in set(map(type, value))) else ()
+    )
+    if any(np.ma.is_masked(item) for item in (value, *items)):
+        raise ValueError(f"{what} has masked values, whose mask cannot be sent. Fill them, such as with .filled(0).")
 
 
 def _holds(dtype, other):

@@ -4,7 +4,7 @@ import numpy as np
 
 from zoo.serving.formats.dtypes import CODES, NAMES
 from zoo.serving.formats.signatures import names_of
-from zoo.serving.formats.values import as_array
+from zoo.serving.formats.values import as_array, check_not_masked
 
 
 def check_inputs(signature, inputs, expected):
@@ -80,6 +80,7 @@ def _some(names):
 
 def _check_input(signature, name, value, dtype, shape):
     what = f"Input `{name}` of `{signature}`"
+    check_not_masked(what, value)
     if dtype not in CODES or dtype == "bfloat16":
         raise ValueError(f"{what} is {dtype}, which NumPy cannot hold. Export it as float32.")
     if dtype == "string" or not isinstance(value, np.ndarray | np.generic):

@@ -13,37 +13,117 @@ _PLAIN = ("", "identity")
 _PACKED = ("gzip", "x-gzip", "deflate")
 
 
-async def read_body(request, most, seconds):
-    """Read the body of a request, and unpack what is packed.
+class Room:
+    """Memory for the bodies that have come, in whole or in part, shared by all requests; a mere claim takes none.
+
+    A body may hold `each` bytes beside it, so that small ones wait for nobody. When it is full, one body at a time may
+    go beyond it: bodies that all are there in part cannot stop each other, and they hold at most
+    `most + longest body` together.
 
     Args:
-        request: `aiohttp.web.Request` of an application with `client_max_size`, which bounds what is sent.
-        most: Most bytes after unpacking.
-        seconds: Time within which it must have come.
+        most: Bytes of all bodies together.
+        each: Bytes of each body that are not counted.
+
+    Example:
+
+        body = await room.receive(request, 2**26, held)
+    """
+
+    def __init__(self, most, each):
+        self._left, self._each, self._beyond, self._freed = most, each, None, asyncio.Event()
+
+    async def receive(self, request, most, held):
+        """Receive the body of a request, and hold its memory.
+
+        Args:
+            request: `aiohttp.web.Request`.
+            most: Most bytes of it.
+            held: `contextlib.ExitStack`, which gives the memory back when it is closed.
+
+        Returns:
+            Bytes.
+
+        Raises:
+            HTTPRequestEntityTooLarge: It is larger.
+        """
+        body, share = bytearray(), _Share()
+        held.callback(self._give_back, share)
+        while part := await request.content.readany():
+            body += part
+            if len(body) > most:
+                raise web.HTTPRequestEntityTooLarge(max_size=most, actual_size=len(body))
+            if (size := len(body) - self._each - share.size) > 0:
+                await self._take(share, size)
+        return bytes(body)
+
+    async def _take(self, share, size):
+        while self._left < size and self._beyond not in (None, share):
+            self._freed.clear()
+            await self._freed.wait()
+        if self._left < size:
+            self._beyond = share
+        self._left -= size
+        share.size += size
+
+    def _give_back(self, share):
+        self._left += share.size
+        if self._beyond is share:
+            self._beyond = None
+        self._freed.set()
+
+
+class _Share:
+    """What one body holds."""
+
+    size = 0
+
+
+def encoding_of(request):
+    """Return how the body of a request is packed: "gzip", "x-gzip" or "deflate", or "" if it is not.
+
+    Raises:
+        ServingError: It is packed otherwise.
+
+    Example:
+
+        encoding_of(request)  # "gzip"
+    """
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in (*_PLAIN, *_PACKED):
+        raise invalid(f"Content-Encoding must be gzip, deflate or identity. Received: {encoding[:100]!r}")
+    return "" if encoding in _PLAIN else encoding
+
+
+async def read_body(request, most, deadline, room, held):
+    """Read the body of a request, as it was sent.
+
+    Args:
+        request: `aiohttp.web.Request`.
+        most: Most bytes.
+        deadline: Time of the event loop at which it must have come.
+        room: `Room`.
+        held: `contextlib.ExitStack`, which gives the room back when it is closed.
 
     Returns:
         Bytes.
 
     Raises:
-        ServingError: It is not what its `Content-Encoding` says.
+        ServingError: It cannot be read.
         HTTPRequestEntityTooLarge: It is larger.
-        HTTPRequestTimeout: It did not come in time.
+        HTTPRequestTimeout: It did not come in time, or there was no room for it.
 
     Example:
 
-        body = await read_body(request, 2**26, 30)
+        with contextlib.ExitStack() as held:
+            body = await read_body(request, 2**26, asyncio.get_running_loop().time() + 30, room, held)
     """
-    encoding = request.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in (*_PLAIN, *_PACKED):
-        raise invalid(f"Content-Encoding must be gzip, deflate or identity. Received: {encoding[:100]!r}")
     try:
-        async with asyncio.timeout(seconds):
-            body = await request.read()
+        async with asyncio.timeout_at(deadline):
+            return await room.receive(request, most, held)
     except TimeoutError:
-        raise web.HTTPRequestTimeout(text=f"The body did not come within {1000 * seconds:.0f} ms") from None
+        raise web.HTTPRequestTimeout(text="The body did not come in time, or there was no room for it") from None
     except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:  # or its client has gone
         raise invalid(f"The body cannot be read: {error}") from None
-    return body if encoding in _PLAIN else await asyncio.to_thread(unpack, body, encoding, most)
 
 
 def unpack(body, encoding, most):

@@ -9,7 +9,7 @@ from grpc import StatusCode
 
 from zoo.serving.loader.library import TensorFlowError
 from zoo.serving.server.batching import Batcher
-from zoo.serving.server.errors import ServingError, from_tensorflow, invalid
+from zoo.serving.server.errors import ServingError, from_tensorflow, invalid, late
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -34,7 +34,7 @@ class Core:
         self._threads = ThreadPoolExecutor(4 * (os.cpu_count() or 1), thread_name_prefix="run")
 
     async def predict(
-        self, name, number=None, label=None, *, signature="", inputs, outputs=(), seconds=None, rest=False
+        self, name, number=None, label=None, *, signature="", inputs, outputs=(), seconds=None, spent=0.0, rest=False
     ):
         """Run a signature of a model.
 
@@ -47,6 +47,7 @@ class Core:
                 inputs, `{name: (dtype, shape)}`: a request is judged by them before anything is made of it.
             outputs: Names of the outputs wanted; none means all.
             seconds: The client's own time limit, or None.
+            spent: Seconds of its time that the request has used up already.
             rest: Whether it came over REST, where TF Serving tells of an unknown signature in other words.
 
         Returns:
@@ -56,7 +57,7 @@ class Core:
             ServingError: What the client is to be told.
         """
         seconds = self.seconds if seconds is None else min(seconds, self.seconds)
-        deadline, signature = time.monotonic() + seconds, signature or DEFAULT_SIGNATURE
+        deadline, signature = time.monotonic() + seconds - spent, signature or DEFAULT_SIGNATURE
         with self.models.use(name, number, label) as version:
             model, started = version.model, time.perf_counter()
             if signature not in model.signatures:
@@ -72,8 +73,7 @@ class Core:
             except ValueError as error:  # inputs that do not fit the signature
                 raise invalid(str(error)) from None
             except TimeoutError:
-                message = f"The request took longer than {1000 * seconds:.0f} ms"
-                raise ServingError(StatusCode.DEADLINE_EXCEEDED, message) from None
+                raise late(seconds) from None
             finally:
                 self.metrics.observe_run(name, time.perf_counter() - started)
 

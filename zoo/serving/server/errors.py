@@ -18,6 +18,8 @@ _HTTP = {
     StatusCode.UNAVAILABLE: 503,
     StatusCode.DEADLINE_EXCEEDED: 504,
 }
+# Characters of a message, which gRPC sends in a header of 8 kB: each character beyond ASCII may take 12 of them.
+_LONGEST, _LONGEST_ENCODED = 2400, 600
 _CODES = {code.value[0]: code for code in StatusCode}
 
 
@@ -26,12 +28,12 @@ class ServingError(Exception):
 
     Attributes:
         code: `grpc.StatusCode`.
-        message: What the client reads.
+        message: What the client reads; a longer one, such as with a long name that it sent, is cut in its middle.
     """
 
     def __init__(self, code, message):
-        super().__init__(message)
-        self.code, self.message = code, message
+        self.code, self.message = code, _cut(message)
+        super().__init__(self.message)
 
     @property
     def http_status(self):
@@ -44,6 +46,11 @@ def invalid(message):
     return ServingError(StatusCode.INVALID_ARGUMENT, message)
 
 
+def late(seconds):
+    """Return the error of a request that has used up its time."""
+    return ServingError(StatusCode.DEADLINE_EXCEEDED, f"The request took longer than {1000 * seconds:.0f} ms")
+
+
 def from_tensorflow(error):
     """Return what to answer for an error that TensorFlow reported while it ran.
 
@@ -51,3 +58,8 @@ def from_tensorflow(error):
         error: `zoo.serving.loader.library.TensorFlowError`.
     """
     return ServingError(_CODES.get(error.code, StatusCode.UNKNOWN), error.reason)
+
+
+def _cut(message):
+    most = _LONGEST if message.isascii() else _LONGEST_ENCODED
+    return message if len(message) <= most else f"{message[: most // 2]} … {message[-most // 2 + 10 :]}"

@@ -38,7 +38,7 @@ def check_request(request, names=frozenset()):
                     f"name given with --allowed-hosts. Received: {host[:100]!r}"
                 )
     for origin in headers.getall("Origin", ()):
-        if urlsplit(origin).netloc.lower() != headers.get("Host", "").lower():
+        if _place_of(origin).lower() != headers.get("Host", "").lower() or not _place_of(origin):
             raise web.HTTPForbidden(
                 text=f"A page may only ask the server that it came from. Received a request from {origin[:100]!r}"
             )
@@ -68,6 +68,14 @@ def _is_local(host, names):
     """Whether no name server can have made the name of a Host point here."""
     name = _name_of(f"//{host}")
     return name == "localhost" or name.endswith(".localhost") or name in names or _ip(name) is not None
+
+
+def _place_of(origin):
+    """Host and port of an Origin; "" if it has none, such as `null`."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # brackets that do not close
+        return ""
 
 
 def _name_of(address):

@@ -1,6 +1,7 @@
 """TF Serving's REST interface, version 1, the metrics, and a page to try models by hand."""
 
 import asyncio
+import contextlib
 import functools
 import json
 import logging
@@ -16,13 +17,13 @@ from google.protobuf.json_format import MessageToDict
 from zoo.serving.formats.model_card import read_card
 from zoo.serving.formats.protos import get_model_metadata_pb2, get_model_status_pb2
 from zoo.serving.server import bodies, grpc_api, json_text, metrics, origins, rest_json
-from zoo.serving.server.errors import ServingError, invalid
+from zoo.serving.server.errors import ServingError, invalid, late
 
 PAGE = Path(__file__).with_name("page")
 _log = logging.getLogger("zoo.serve")
 _LARGE = 100_000  # bytes of JSON beyond which other requests should not wait for it
-_HUGE = 2**20  # bytes of a body beyond which only a few are held
-_HELD = 4  # at the same time, until there are arrays of them
+_HUGE = 2**20  # bytes of a body beyond which only a few are parsed
+_HELD = 4  # at the same time, until there are arrays of them; and so many of the longest bodies are held unparsed
 _MEMORY = 8  # most bytes of Python's objects that JSON may turn into, per byte that a request may have
 _STATUSES = {408: "DEADLINE_EXCEEDED", 413: "RESOURCE_EXHAUSTED"}
 _DIGITS = 19  # of the largest version
@@ -55,7 +56,7 @@ def make_app(core, max_bytes, log, allowed_hosts=()):
 class _Api:
     def __init__(self, core, max_bytes, log):
         self._core, self._max_bytes, self._log = core, max_bytes, log
-        self._held = asyncio.Semaphore(_HELD)
+        self._parsers, self._room = asyncio.Semaphore(_HELD), bodies.Room(_HELD * max_bytes, _LARGE)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="json")
 
     async def close(self, app):
@@ -73,21 +74,21 @@ class _Api:
 
     async def _predict(self, request, match):
         name, number, label = _which(match)
-        started, status, held = time.perf_counter(), "INTERNAL", []
+        started, status, held = time.perf_counter(), "INTERNAL", contextlib.ExitStack()
         try:
             if match["method"].lower() != "predict":
                 raise invalid(f"{match['method']} is not offered by the development server; use predict")
-            if (request.content_length or _HUGE) >= _HUGE:
-                await self._held.acquire()
-                held.append(self._held)
-            body = await bodies.read_body(request, self._max_bytes, self._core.seconds)
+            body = await self._read(request, held)
             thread = self._aside if len(body) > _LARGE else _here
             signature, document = await thread(self._parse, body)
             del body
             by_row = "instances" in document
             read = functools.partial(self._to_arrays, held, thread, [document])
             del document
-            _, outputs = await self._core.predict(name, number, label, signature=signature, inputs=read, rest=True)
+            spent = time.perf_counter() - started
+            _, outputs = await self._core.predict(
+                name, number, label, signature=signature, inputs=read, spent=spent, rest=True
+            )
             large = sum(array.nbytes for array in outputs.values()) > _LARGE
             text = await (self._aside if large else _here)(rest_json.to_json, by_row, outputs)
             status = "OK"
@@ -102,8 +103,22 @@ class _Api:
             status = "CANCELLED"
             raise
         finally:
-            _release(held)
+            held.close()
             self._log(name, status, time.perf_counter() - started, "REST")
+
+    async def _read(self, request, held):
+        """The body, unpacked, once it is its turn to be parsed; all within the time of the request."""
+        seconds, encoding = self._core.seconds, bodies.encoding_of(request)
+        deadline = asyncio.get_running_loop().time() + seconds
+        body = await bodies.read_body(request, self._max_bytes, deadline, self._room, held)
+        if len(body) >= _HUGE or encoding:  # which may become large
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._parsers.acquire()
+            except TimeoutError:
+                raise late(seconds) from None
+            held.callback(self._parsers.release)
+        return await asyncio.to_thread(bodies.unpack, body, encoding, self._max_bytes) if encoding else body
 
     def _parse(self, body):
         memory, most = json_text.count_bytes(body) if len(body) > _LARGE else 0, _MEMORY * self._max_bytes
@@ -117,7 +132,7 @@ class _Api:
     async def _to_arrays(self, held, thread, documents, signature, specs):
         """The arrays of a request, whose JSON is let go for the next one."""
         arrays = await thread(rest_json.to_arrays, documents.pop(), specs)
-        _release(held)
+        held.close()
         return arrays
 
     def _aside(self, function, *arguments):
@@ -178,12 +193,6 @@ async def _answer_errors(request, handler):
     except Exception:
         _log.exception("a fault of the server", extra={"path": request.path[:200]})
         return _json(rest_json.error_json("Internal error; the server's log says more"), 500)
-
-
-def _release(held):
-    """Let others in whom a large request has kept out."""
-    while held:
-        held.pop().release()
 
 
 def _refuse_strangers(allowed_hosts):

@@ -65,6 +65,8 @@ async def _serve_on(options, source, config, batching, ports, grpc_port, rest_po
     core = Core(models, metrics, batching, options.rest_api_timeout_in_ms / 1000)
     max_bytes = options.max_request_mb * 2**20
     log = _request_log(models, metrics, options.log_requests)
+    if count := len(config.model_config_list.config):
+        _log.info("loading: the ports open once it is done", extra={"models": count, "exports": str(options.exports)})
     await models.configure(config)
     if not models.names() and (warning := configuration.describe_empty(options.exports)):
         _log.warning(warning)
