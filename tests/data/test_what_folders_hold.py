@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -390,3 +391,100 @@ def test_paths_stay_what_they_were(tmp_path):
     assert [path.relative_to(tmp_path) for path in walk(tmp_path).files] == sorted(
         Path(name) for name in ("b/2.png", "a/10.png", "a/2.png", "c/z/1.png", "0.png")
     )
+
+
+# No labels and no splits without a word.
+def classes_in(root, *parts, names=("cat", "dog")):
+    for place, part in enumerate(parts):
+        for number in range(6):
+            picture(root / part / names[number % len(names)] / f"{number}.png", 10 * place + number)
+
+
+@pytest.mark.parametrize("test", ["eval", "evaluation", "dev", "Dev", "test ", " val"])
+@pytest.mark.parametrize("train", ["train", "train ", "Training"])
+def test_splits_have_further_names_and_spaces_around_them(tmp_path, capsys, train, test):
+    classes_in(tmp_path, train, test)
+    found = [data.load(tmp_path, split=split) for split in ("train", "test")]
+    assert [(one.size, one.class_names) for one in found] == [(6, ["cat", "dog"])] * 2
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("late", ["eval", "evaluation", "dev"])
+@pytest.mark.parametrize("other", ["test", "val"])
+def test_further_names_of_splits_go_after_those_of_before(tmp_path, late, other):
+    for part, count in (("train", 3), (late, 4), (other, 5)):
+        for number in range(count):
+            picture(tmp_path / part / f"{part}{number}.png", number)
+            picture(tmp_path / "labelled" / "images" / part / f"{part}{number}.png", number)
+            labels(tmp_path / "labelled" / "masks" / part / f"{part}{number}.png")
+    (tmp_path / "labelled").rename(tmp_path.parent / f"{tmp_path.name}-labelled")
+    assert data.load(tmp_path, split="test").size == 5
+    assert data.load_segmentation(tmp_path.parent / f"{tmp_path.name}-labelled", split="test").size == 5
+
+
+@pytest.mark.parametrize("parts", [("test",), ("val", "test"), ("Valid",), ("dev", "testing")])
+@pytest.mark.parametrize("names", [("cat", "dog"), (".",)])
+def test_folders_of_tests_alone_are_refused(tmp_path, parts, names):
+    classes_in(tmp_path, *parts, names=names)
+    (tmp_path / "notes.txt").write_text("strange")
+    with pytest.raises(ValueError, match="holds pictures for tests alone, .*Received: .*Add or rename one, or give"):
+        data.load(tmp_path)
+    # The remedy.
+    assert data.load(tmp_path / parts[-1]).size == 5
+
+
+@pytest.mark.parametrize(
+    ("parts", "lines"),
+    [
+        (
+            ("train", "holdout"),
+            ("No splits in .* has train: holdout/ lie", "4 folders: holdout/cat; holdout/dog; trai"),
+        ),
+        (
+            ("test", "rest"),
+            ("No splits in .* has test: rest/ lie", "4 folders: rest/cat; rest/dog; test/cat; test/dog"),
+        ),
+        (("one", "two"), ("No labels in .*4 folders: one/cat; one/dog; two/cat; two/dog. With",)),
+        (("whole",), ("No labels in .*, though pictures lie in 2 folders: whole/cat; whole/dog.",)),
+    ],
+)
+def test_folders_that_are_no_classes_and_no_splits_are_named(tmp_path, capsys, parts, lines):
+    classes_in(tmp_path, *parts)
+    assert data.load(tmp_path).labels is None
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == len(lines)
+    for line, expected in zip(said, lines, strict=True):
+        assert re.search(expected, line), said
+
+
+def test_folders_that_are_classes_and_might_be_splits_are_named(tmp_path, capsys):
+    for part in ("train", "holdout"):
+        classes_in(tmp_path, part, names=(".",))
+    assert data.load(tmp_path).class_names == ["holdout", "train"]
+    assert "No splits in" in (error := capsys.readouterr().err) and "its folders are classes" in error
+
+
+def test_classes_of_tests_alone_and_empty_ones_are_named(tmp_path, capsys):
+    classes_in(tmp_path, "train")
+    classes_in(tmp_path, "test", names=("cat", "cow"))
+    (tmp_path / "train" / "emu").mkdir()
+    assert data.load(tmp_path).class_names == ["cat", "cow", "dog"]
+    error = capsys.readouterr().err
+    assert "1 of 3 classes" in error and "are in test alone, and nothing to train with: cow." in error
+    assert f"1 folders of {tmp_path / 'train'} hold no pictures, and count as no class there: emu." in error
+
+
+def test_one_folder_and_none_are_no_classes_and_need_no_word(tmp_path, capsys):
+    classes_in(tmp_path / "a", "whole", names=(".",))
+    classes_in(tmp_path / "b", ".", names=(".",))
+    assert data.load(tmp_path / "a").labels is None and data.load(tmp_path / "b").labels is None
+    assert capsys.readouterr().err == ""
+
+
+@every_layout
+def test_a_link_to_itself_is_named(tmp_path, capsys, layout):
+    load, inside = LAYOUTS[layout](tmp_path, "train", "val")
+    for place in (tmp_path, inside):
+        os.symlink("self", place / "self")
+    assert load(tmp_path).size == 6
+    assert "self" in capsys.readouterr().err

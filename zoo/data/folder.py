@@ -9,7 +9,7 @@ from zoo.data import progress
 from zoo.data.decode import read_picture, size_and_kind
 from zoo.data.listing import check_apart, first_five, others_in, picture_endings, report, walk
 from zoo.data.source import Source
-from zoo.data.splits import SPLITS, held_out, split_folders
+from zoo.data.splits import SPLIT_NAMES, SPLITS, folders_in, held_out, split_folders
 
 
 class Pictures:
@@ -62,7 +62,8 @@ def load(path, split, image_size=None, channels=None, cache=False, skip_damaged=
 
     Raises:
         NotADirectoryError, PermissionError: If the folder cannot be listed.
-        ValueError: If it holds no images, damaged ones, or ones of several sizes and `image_size` is None.
+        ValueError: If it holds no images, damaged ones, or ones of several sizes and `image_size` is None; or folders
+            of tests alone.
     """
     roots, passed_over = (own_splits, []) if own_splits else _roots(path)
     own_splits = set(roots) == set(SPLITS)
@@ -194,8 +195,22 @@ def _roots(path):
         return splits, beside
     # A folder of one split alone holds all that there is, and is no class.
     shown = [name.lower() for name in beside if not name.startswith(".")]
-    if "train" in splits and not any(name.endswith(("/", *picture_endings())) for name in shown):
+    others = [name for name in shown if name.endswith(("/", *picture_endings()))]
+    if "train" in splits and not others:
         return {"all": splits["train"]}, beside
+    tests = [f"{name}/" for name in SPLIT_NAMES["test"]]
+    if "train" not in splits and splits and all(name.strip("/ ") + "/" in tests for name in others):
+        names = [folder.name for name, folder in sorted(folders_in(path).items()) if f"{name}/" in tests]
+        raise ValueError(
+            f"The folder {path} holds pictures for tests alone, and none to train with. Expected a folder train beside "
+            f"them. Received: {', '.join(names)}. Add or rename one, or give {splits['test']} itself."
+        )
+    if splits:
+        used = " and ".join(sorted(folder.name for folder in splits.values()))
+        progress.note(
+            f"No splits in {path}, though it has {used}: {first_five(sorted(others))} lie beside. With a folder of "
+            "each split, train and test, they are the splits; what is here is one set, and its folders are classes."
+        )
     return {"all": path}, []
 
 
@@ -220,9 +235,19 @@ def _list(path, folder, passed_over):
 
 def _class_names(path, parts, roots):
     """Sorted names of the sub-folders, if there are several and every file lies exactly one level deep, else None."""
-    relative = [file.relative_to(roots[part]) for part, files in parts.items() for file in files]
+    of_parts = {part: [file.relative_to(roots[part]) for file in files] for part, files in parts.items()}
+    relative = [one for some in of_parts.values() for one in some]
     found = sorted({one.parts[0] for one in relative if len(one.parts) == 2})
+    if found:
+        _name_empty(of_parts, roots)
     if len(found) < 2:
+        folders = sorted({one.parent.as_posix() for one in relative if len(one.parts) > 1})
+        if len(folders) > 1:
+            progress.note(
+                f"No labels in {path}, though pictures lie in {len(folders)} folders: {first_five(folders)}. With each "
+                "image in a folder of one level, in the folder itself or in those of the splits, train and test, the "
+                "folders are classes."
+            )
         return None
     elsewhere = [one.as_posix() for one in relative if len(one.parts) != 2]
     if elsewhere:
@@ -230,4 +255,20 @@ def _class_names(path, parts, roots):
         line = f"{line} {len(relative)} images lie beside or below them: {first_five(elsewhere)}."
         progress.note(f"{line} With each image in a folder of one level, the folders are classes.")
         return None
+    if "train" in of_parts:
+        unknown = sorted({one.parts[0] for one in of_parts["test"]} - {one.parts[0] for one in of_parts["train"]})
+        if unknown:
+            line = f"{len(unknown)} of {len(found)} classes of {path} are in {roots['test'].name} alone, and nothing"
+            progress.note(f"{line} to train with: {first_five(unknown)}.")
     return found
+
+
+def _name_empty(of_parts, roots):
+    """Says which folders beside those of classes hold no pictures; links, which may lead to others, aside."""
+    for part, relative in of_parts.items():
+        used = {one.parts[0] for one in relative}
+        folders = sorted(one.name for one in roots[part].iterdir() if one.is_dir() and not one.is_symlink())
+        empty = [name for name in folders if name not in used and not name.startswith(".")]
+        if empty:
+            line = f"{len(empty)} folders of {roots[part]} hold no pictures, and count as no class"
+            progress.note(f"{line} there: {first_five(empty)}.")

@@ -96,7 +96,7 @@ def others_in(folder, used):
     """
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name + "/" * entry.is_dir() for entry in entries if entry.name not in used)
+            return sorted(entry.name + "/" * _is_folder(entry) for entry in entries if entry.name not in used)
     except PermissionError as error:
         _refuse(error)
 
@@ -139,6 +139,13 @@ def check_apart(place, parts):
             f"{len(both)} pictures of {place} are in both splits, which must have none in common: {first_five(both)}. "
             "Take them out of one."
         )
+
+
+def _is_folder(entry):
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _refuse(error):

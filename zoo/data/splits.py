@@ -3,8 +3,10 @@
 import numpy as np
 
 SPLITS = ("train", "test")
+# Other names of validation, which come last wherever there are several.
+LATE_NAMES = ("eval", "evaluation", "dev")
 # What folders and files of the splits are called, in any case. Where there are both, tests go before validation.
-SPLIT_NAMES = {"train": ("train", "training"), "test": ("test", "testing", "val", "valid", "validation")}
+SPLIT_NAMES = {"train": ("train", "training"), "test": ("test", "testing", "val", "valid", "validation", *LATE_NAMES)}
 _SEED = 20240
 
 
@@ -18,16 +20,15 @@ def names_of(split, validation_first=False):
     Returns:
         Tuple of str.
     """
-    names = SPLIT_NAMES[split]
-    is_validation = [name.startswith("val") for name in names]
     return tuple(
-        name for _, name in sorted(zip(is_validation, names, strict=True), key=lambda one: one[0] != validation_first)
+        sorted(SPLIT_NAMES[split], key=lambda name: (name in LATE_NAMES, name.startswith("val") != validation_first))
     )
 
 
 def folders_in(path):
-    """{name in lower case: `Path`} of the folders in a folder; of two that differ in case, that in lower case."""
-    return {one.name.lower(): one for one in sorted(path.iterdir()) if one.is_dir()}
+    """{name in lower case, without spaces around it: `Path`} of the folders in a folder; of several, that so."""
+    folders = sorted(path.iterdir(), key=lambda one: (one.name == one.name.strip(), one.name))
+    return {one.name.strip().lower(): one for one in folders if one.is_dir()}
 
 
 def split_folders(path, ending="", validation_first=False):

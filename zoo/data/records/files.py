@@ -3,14 +3,14 @@
 import re
 
 from zoo.data.listing import picture_endings, walk
-from zoo.data.splits import SPLIT_NAMES
+from zoo.data.splits import LATE_NAMES, SPLIT_NAMES
 
 LABEL_NAMES = "label.labels.txt"  # as TensorFlow Datasets calls it: one class name per line
 _BESIDE = ("dataset_info.json", "features.json", "metadata.json")  # as TensorFlow Datasets writes them
 _RECORD_FILE = re.compile(r"\.(tfrecords?|array_?records?)([-.].*)?$", re.IGNORECASE)
 _SHARD = re.compile(r"-(\d{5,})-of-(\d{5,})")
 _SPLIT_NAMES = {name: part for part, names in SPLIT_NAMES.items() for name in names}
-_SPLIT_NAMES |= dict.fromkeys(("validation", "valid", "val"), "validation")
+_SPLIT_NAMES |= dict.fromkeys(("validation", "valid", "val", *LATE_NAMES), "validation")
 
 
 def find(folder):
