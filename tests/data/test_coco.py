@@ -197,7 +197,8 @@ DAMAGED = [
     ({"category": 2}, "its category_id must be of one of the categories. Received: 2"),
     ({"of_image": 4}, "its image_id must be of one of the 1 images. Received: 4"),
     ({"of_image": [4]}, r"Received: \[4\]"),
-    ({"area": "large"}, "its area must be a number. Received: 'large'"),
+    ({"area": "large"}, "its area must be a number of at least 0. Received: 'large'"),
+    ({"area": -5}, "its area must be a number of at least 0. Received: '-5'"),
 ]
 
 

@@ -351,6 +351,7 @@ def test_lists_name_pictures_with_or_without_ending(tmp_path):
         ("", "1\n", r"The list .*train.txt is empty. Expected names of pictures, one a line"),
         ("0\n1\n", "\n \n", r"The list .*val.txt is empty"),
         ("0\n11\n", "1\n", r"11 \(no such file in .*JPEGImages\)"),
+        ("0\n1\0\n", "2\n", r"The list .*train.txt must hold names of pictures.* one with a NUL"),
     ],
 )
 def test_lists_that_cannot_be_used(tmp_path, train, val, message):

@@ -103,6 +103,12 @@ def test_a_shift_passes_the_overlaps_below_its_own(kind):
     assert found == {**dict.fromkeys(NAMES), **{name: pytest.approx(value) for name, value in expected.items()}}
 
 
+def test_boxes_may_be_tuples():
+    place = 4, 4, 50, 50
+    true, found = ({**thing(1, 3, place, *score), "bbox": place} for score in ((), (0.9,)))
+    assert coco_average_precision(truth_of(true), [found], "box")["ap"] == pytest.approx(1.0)
+
+
 def test_precision_is_read_at_101_recalls():
     """One of two objects is found: recalls 0 to 0.5, which are 51 of 101, have precision 1."""
     truth = truth_of(thing(1, 3, (0, 0, 40, 40)), thing(2, 3, (0, 0, 40, 40)))

@@ -58,9 +58,9 @@ def checked(annotation, number, label, size):
     if box is None:
         left, top, width, height = coding.toBbox(encoded).tolist()
         box = left, top, left + width, top + height
-    given = annotation.get("area", area)
-    if finite_numbers([given]) is None:
-        raise ValueError(f"its area must be a number. Received: {str(given)[:40]!r}")
+    given = area if annotation.get("area") is None else annotation["area"]
+    if finite_numbers([given]) is None or given < 0:
+        raise ValueError(f"its area must be a number of at least 0. Received: {str(given)[:40]!r}")
     return Annotation(number, label, box, is_crowd(annotation), given, encoded["counts"])
 
 

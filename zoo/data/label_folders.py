@@ -151,8 +151,14 @@ def _pairs(root, part, allow_outside):
 
 def _listed(root, part, endings, allow_outside):
     """The `Pair`s of the names in a list, in its order; names may have the ending of a picture."""
-    names = [line.strip() for line in read_text(part.listed).splitlines()]
+    # Not `splitlines`, which also ends a line at U+0085 and others that names may hold.
+    names = [line.strip() for line in read_text(part.listed).split("\n")]
     names = [name for name in names if name]
+    if broken := [name for name in names if "\0" in name]:
+        raise ValueError(
+            f"The list {part.listed} must hold names of pictures, one a line. Received: one with a NUL, "
+            f"{broken[0][:40]!r}. Unpack it again."
+        )
     if not names:
         raise ValueError(f"The list {part.listed} is empty. Expected names of pictures, one a line. Unpack it again.")
     stems = [name[: name.rindex(".")] if name.lower().endswith(endings) else name for name in names]
@@ -212,7 +218,7 @@ def _lines_of(file):
     """The lines of a file of classes, or None if there is none."""
     if not file.is_file():
         return None
-    return [line.strip() for line in read_text(file, "Write one name of a class a line.").strip().splitlines()]
+    return [line.strip() for line in read_text(file, "Write one name of a class a line.").strip().split("\n")]
 
 
 def _numbered(path, found):

@@ -70,6 +70,9 @@ def _indexed(truth, annotations, kind):
     for number, one in enumerate(annotations, 1):
         image, category = images[one["image_id"]], categories[one["category_id"]]
         copy = {"iscrowd": 0, **one, "id": number, "image_id": image, "category_id": category}
+        if kind == "box":
+            # pycocotools takes no tuples.
+            copy["bbox"] = list(one["bbox"])
         if kind == "mask" and isinstance(one["segmentation"], list):
             copy["segmentation"] = checked_polygons(one["segmentation"], sizes[image - 1])
         if one.get("area") is None:
