@@ -184,7 +184,7 @@ def test_a_gif_cut_anywhere_has_a_size_or_is_not_whole(name):
 @pytest.mark.parametrize("lossless", [False, True])
 @pytest.mark.parametrize("frames", [2, 3])
 def test_an_animated_webp_is_refused_before_it_is_decoded(lossless, frames):
-    """TensorFlow 2.21's decoder of them writes outside its memory: of the next few requests one ends the process."""
+    """TensorFlow 2.21's decoder of them writes outside its memory: within 200 calls it ended a process."""
     rng = np.random.default_rng(0)
     first, *others = (Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype="uint8")) for _ in range(frames))
     content = saved(first, "WEBP", save_all=True, append_images=others, lossless=lossless)
