@@ -40,7 +40,7 @@ def ot_gan(generator, source, width, **options):
     """A critic of features that knows the scale of the points, and the authors' code's five generator steps."""
     scale = float(source.examples(2500).std())
     critic = mlp_critic(source.shape, (width,) * 3, NUM_FEATURES, input_scale=scale)
-    settings = {"epsilon": 0.01, "max_iterations": 200, "generator_steps": 5, "gradient_penalty_weight": 1.0}
+    settings = {"epsilon": 0.01, "generator_steps": 5, "gradient_penalty_weight": 1.0}
     return OTGAN(generator, critic, **settings, **options)
 
 
