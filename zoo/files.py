@@ -1,5 +1,6 @@
 """Write beside the target and rename at the end, so that nobody ever sees half a result. Standard library only."""
 
+import codecs
 import contextlib
 import errno
 import fcntl
@@ -9,6 +10,13 @@ import shutil
 import time
 from pathlib import Path
 
+# In this order: the mark of UTF-32 begins as that of UTF-16.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
@@ -23,13 +31,20 @@ def read_text(path, advice="Save it as UTF-8."):
         The text, without the mark.
 
     Raises:
-        ValueError: The file is no UTF-8; the message names byte and line.
+        ValueError: The file is no UTF-8; the message names byte and line, or the encoding that its byte order mark
+            tells.
     """
     return decoded(path, path.read_bytes(), advice)
 
 
 def decoded(path, content, advice="Save it as UTF-8."):
     """The same of what a file holds, as bytes."""
+    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
+    if encoding:
+        raise ValueError(
+            f"The file {path} must be in UTF-8. Received: {encoding}, as its byte order mark says. Save it as UTF-8: "
+            f"`iconv -f {encoding} -t UTF-8` converts it."
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

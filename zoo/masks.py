@@ -2,27 +2,24 @@
 
 import numpy as np
 
-_MOST_PIXELS = 2**31 - 1  # of a picture whose run lengths pycocotools can count
-
-
-def is_size(values):
-    """Whether two values are the height and width of a picture: whole numbers of at least 1, which fit together."""
-    whole = all(isinstance(one, (int, np.integer)) and not isinstance(one, bool) and one >= 1 for one in values)
-    return whole and int(values[0]) * int(values[1]) <= _MOST_PIXELS
+from zoo.documents import as_size, as_whole, finite_numbers
 
 
 def is_crowd(annotation):
     """Whether an annotation is of a crowd.
 
     Args:
-        annotation: Dict, whose "iscrowd" is 0, 1, true or false; 0 if it has none.
+        annotation: Dict, whose "iscrowd" is 0, 1, true or false; 0 if it has none or null, as tables write what is
+            missing.
 
     Raises:
         ValueError: If it is something else, as "0" and "false" are, which Python takes for true; here and below, the
             message begins in the middle of a sentence.
     """
-    value = annotation.get("iscrowd", 0)
-    if not isinstance(value, (int, np.integer, np.bool_)) or value not in (0, 1):
+    value = annotation.get("iscrowd")
+    if value is None:
+        return False
+    if not isinstance(value, (bool, np.bool_)) and as_whole(value) not in (0, 1):
         raise ValueError(f"its iscrowd must be 0, 1, true or false. Received: {str(value)[:40]!r}")
     return bool(value)
 
@@ -40,15 +37,15 @@ def checked_counts(form, size):
     Raises:
         ValueError: If it is no such dict, the sizes differ, or the runs do not add up to the picture.
     """
-    if not isinstance(form.get("size"), (list, tuple)) or list(form["size"]) != list(size):
+    if as_size(form.get("size")) != tuple(size):
         raise ValueError(
             f"the size of its run lengths, (height, width), must be that of the picture, {size[0]} x {size[1]}. "
             f"Received: {form.get('size')}"
         )
     counts = form.get("counts")
     if isinstance(counts, list):
-        runs = counts
-        good = all(isinstance(run, int) and run >= 0 for run in runs)
+        counts = runs = [as_whole(run) for run in counts]
+        good = None not in runs and min(runs, default=0) >= 0
     else:
         counts = counts.encode(errors="surrogatepass") if isinstance(counts, str) else counts
         runs = _decoded(counts) if isinstance(counts, bytes) else None
@@ -110,16 +107,3 @@ def checked_polygons(form, size):
         if len(corners) >= 6:
             polygons.append(corners.tolist())
     return polygons
-
-
-def finite_numbers(values):
-    """A list of finite numbers as an array, or None."""
-    if not isinstance(values, (list, tuple)):
-        return None
-    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-        return None
-    try:
-        array = np.array(values, "float64")
-    except OverflowError:  # JSON's whole numbers have any length
-        return None
-    return array if np.isfinite(array).all() else None

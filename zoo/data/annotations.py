@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from zoo.masks import checked_counts, checked_polygons, finite_numbers, is_crowd
+from zoo.documents import finite_numbers
+from zoo.masks import checked_counts, checked_polygons, is_crowd
 
 
 class Annotation(NamedTuple):

@@ -1,5 +1,6 @@
 """Folders of pictures with objects as COCO lays them out: finding, checking and reading them."""
 
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,10 +10,11 @@ from zoo.data import located, progress
 from zoo.data.annotations import Useless, checked
 from zoo.data.canvas import Scene, fitted_size, put_mask
 from zoo.data.folder import inspect_all
-from zoo.data.instances import find, is_whole, read, sizes_of, summary_of
+from zoo.data.instances import find, read, sizes_of, summary_of
 from zoo.data.listing import check_apart, first_five, report
 from zoo.data.reading import read_picture_on
 from zoo.data.splits import SPLITS, held_out
+from zoo.documents import as_id, as_whole, finite_numbers
 
 _MULTIPLE = 32
 
@@ -159,15 +161,17 @@ def load(path, split, image_size=None, skip_damaged=False, allow_outside=False):
     report(path, located.beside(path, used, files.values()), "the annotations and the pictures that they name")
     dropped = {}
     pictures = _pictures(path, file, images, sizes, (found, missing), skip_damaged, dropped)
-    objects = _objects(file, document.get("annotations") or [], pictures, sizes, categories, skip_damaged, dropped)
+    annotations = document.get("annotations") or []
+    _check_pixels(file, annotations, sizes)
+    objects = _objects(file, annotations, pictures, sizes, categories, skip_damaged, dropped)
     listed = [one for some in objects for one in some]
     # Of a test split, a few pictures may have crowds alone, unless the whole file has.
-    every = split == "train" or all(one.get("iscrowd") for one in document.get("annotations") or [])
+    every = split == "train" or all(one.get("iscrowd") for one in annotations)
     if every and all(one.is_crowd for one in listed) and (listed or split == "train"):
         crowds = f"{len(listed)} of crowds, which nothing is learnt from and no figure counts, " if listed else ""
         raise ValueError(
             f"No picture of {file} has an object to learn from, in the {split} split of {len(pictures)}. Received: "
-            f"{len(document.get('annotations') or [])} annotations, {crowds}left out: {_counted(dropped) or 'none'}. "
+            f"{len(annotations)} annotations, {crowds}left out: {_counted(dropped) or 'none'}. "
             "Annotate some; pictures without objects are used beside others."
         )
     if dropped:
@@ -224,6 +228,24 @@ def _pictures(root, file, images, sizes, named, skip_damaged, dropped):
     return pictures
 
 
+def _check_pixels(file, annotations, sizes):
+    """Raises where no box, or no corner of a polygon, lies beyond 1: in [0, 1], where they count pixels."""
+    if max(map(max, sizes.values())) <= 2:  # of which a pixel is not far from the whole
+        return
+    of_boxes = (one.get("bbox") for one in annotations)
+    of_masks = (one.get("segmentation") for one in annotations)
+    polygons = (polygon for form in of_masks if isinstance(form, list) for polygon in form)
+    for name, expected, given in (("bbox", "x, y, width, height", of_boxes), ("polygon", "x, y, x, y, …", polygons)):
+        rows = (numbers for numbers in map(finite_numbers, given) if numbers is not None and numbers.size)
+        first = next(rows, None)
+        if first is not None and all(numbers.max() <= 1 for numbers in itertools.chain([first], rows)):
+            raise ValueError(
+                f"Each {name} of {file} must have {expected} in pixels. Received: none with a number above 1, such as "
+                f"{first.tolist()}: shares of the pictures, it seems. Multiply x and width by the width of the "
+                "picture, y and height by its height."
+            )
+
+
 def _objects(file, annotations, pictures, sizes, categories, skip_damaged, dropped):
     """For each picture, a list of its `Annotation`s."""
     rows = {picture.number: row for row, picture in enumerate(pictures)}
@@ -235,9 +257,9 @@ def _objects(file, annotations, pictures, sizes, categories, skip_damaged, dropp
         number, image, category = (annotation.get(key) for key in ("id", "image_id", "category_id"))
         number = place if number is None else number
         try:
-            if not (is_whole(image) or isinstance(image, str)) or image not in sizes:
+            if as_id(image) is None or image not in sizes:
                 raise ValueError(f"its image_id must be of one of the {len(sizes)} images. Received: {image!r}")
-            if not is_whole(category) or category not in labels:
+            if as_whole(category) is None or category not in labels:
                 raise ValueError(f"its category_id must be of one of the categories. Received: {category!r}")
             if image in rows:
                 objects[rows[image]].append(checked(annotation, number, labels[category], sizes[image]))

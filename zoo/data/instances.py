@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from zoo.data import progress
 from zoo.data.splits import SPLITS, split_folders
-from zoo.masks import is_size
+from zoo.documents import as_id, as_size, as_whole, is_name
 
 _SIGNS = {"train": ("train",), "test": ("val", "test")}
 _LARGE = 10_000_000  # bytes of a file of annotations that takes seconds to read
@@ -13,6 +13,7 @@ _LAYOUT = (
     "Expected annotations/instances_train2017.json and annotations/instances_val2017.json, with pictures in train2017 "
     "and val2017; or one .json file of instances, with pictures beside it or in images."
 )
+_WHOLE = ("id", "image_id", "category_id", "height", "width")
 _summaries = {}
 
 
@@ -86,7 +87,10 @@ def find(path):
 
 
 def read(file):
-    """What a file of annotations holds: a dict with images and categories, if not with annotations."""
+    """What a file of annotations holds: a dict with images and categories, if not with annotations.
+
+    Ids, heights and widths are int where they are whole numbers, also those that are written as 1.0.
+    """
     if file.stat().st_size >= _LARGE:
         progress.show(f"Reading {file}, {file.stat().st_size / 1e6:.0f} MB", last=True)
     try:
@@ -107,6 +111,10 @@ def read(file):
     for name in ("images", "categories"):
         if not lists[name]:
             raise ValueError(f"The file {file} lists no {name}. Expected one or more. Fetch or write it again.")
+    for one in (one for some in lists.values() for one in some):
+        for key in _WHOLE:
+            if isinstance(one.get(key), float) and (whole := as_whole(one[key])) is not None:
+                one[key] = whole
     return document
 
 
@@ -114,24 +122,34 @@ def categories_of(file, document):
     """{id: name} of the categories, in the order of their ids, which is that of the classes."""
     categories = document["categories"]
     numbers = [one.get("id") for one in categories]
-    if not all(map(is_whole, numbers)) or len(set(numbers)) < len(numbers):
+    if None in map(as_whole, numbers) or len(set(numbers)) < len(numbers):
         raise ValueError(
             f"Each category of {file} must have an id of its own, a whole number. Received: {str(numbers)[:80]}."
         )
-    return {one["id"]: str(one.get("name", one["id"])) for one in sorted(categories, key=lambda one: one["id"])}
+    names = {one["id"]: one["id"] if one.get("name") is None else one["name"] for one in categories}
+    names = {number: str(names[number]) for number in sorted(names)}
+    ids = {}
+    for number, name in names.items():
+        if ids.setdefault(name, number) != number:
+            raise ValueError(
+                f"Each category of {file} must have a name of its own. Received: {name[:80]!r} with the ids "
+                f"{ids[name]} and {number}. Rename one; or, if they mean the same, give the annotations of both one of "
+                "the ids, and remove the other."
+            )
+    return names
 
 
 def sizes_of(file, document):
     """{id: (height, width)} of the images."""
     sizes = {}
     for image in document["images"]:
-        number, size = image.get("id"), (image.get("height"), image.get("width"))
-        if not is_size(size) or not is_name(image.get("file_name")):
+        number, size = image.get("id"), as_size((image.get("height"), image.get("width")))
+        if size is None or not is_name(image.get("file_name")):
             raise ValueError(
                 f"Image {number} of {file} must have height and width, whole numbers of at least 1, and a file_name. "
                 f"Received: {str(image)[:100]}."
             )
-        is_id = is_whole(number) or isinstance(number, str)
+        is_id = as_id(number) is not None
         if not is_id or number in sizes:
             raise ValueError(
                 f"Each image of {file} must have an id of its own. Received: {repr(number)[:40]}, "
@@ -139,13 +157,3 @@ def sizes_of(file, document):
             )
         sizes[number] = size
     return sizes
-
-
-def is_whole(value):
-    """Whether a value of a document is a whole number, which true and false are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_name(value):
-    """Whether a value of a document can be the name of a file."""
-    return isinstance(value, str) and value != "" and "\0" not in value

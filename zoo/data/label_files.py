@@ -16,6 +16,9 @@ from zoo.data.reading import read_picture_on
 _MULTIPLE = 32
 # Pillow stretches grey of 2 and 4 bits to 0 to 255: the step from one value to the next.
 _STEPS = {"L;2": 85, "L;4": 17}
+# Kinds of files, and of compression in TIFF, that give other values than were written.
+_LOSSY = {"AVIF", "JPEG", "JPEG2000", "MPO", "WEBP"}
+_LOSSY_WITHIN = {"jpeg", "tiff_jpeg", "webp"}
 
 
 class Labelled(NamedTuple):
@@ -121,10 +124,18 @@ def read_labels(path):
 
     Returns:
         Array (height, width) of labels, of a palette or grey; or (height, width, channels), if it is in colour.
+
+    Raises:
+        ValueError: If it is of a kind whose compression changes values, such as JPEG, whatever its name says.
     """
     from PIL import Image
 
     with Image.open(path) as image:
+        if image.format in _LOSSY or image.info.get("compression") in _LOSSY_WITHIN:
+            raise ValueError(
+                f"it is {image.format}, whatever its name says, whose compression changes labels; make the PNG anew "
+                "from what the labels were drawn in, since they cannot be had back from it"
+            )
         raw_mode = image.tile[0][3] if image.tile else None
         step = _STEPS.get(raw_mode[0] if isinstance(raw_mode, tuple) else raw_mode, 1)
         pixels = np.asarray(image)

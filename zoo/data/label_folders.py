@@ -1,6 +1,8 @@
 """Folders of pictures and label PNGs as Pascal VOC, CamVid and ADE20K lay them out: finding what belongs together."""
 
+import os
 import re
+import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -137,9 +139,10 @@ def _pairs(root, part, allow_outside):
     if part.listed:
         return _listed(root, part, endings, allow_outside)
     pictures, labels = _by_stem(part.pictures, endings), _by_stem(part.labels, (".png",))
+    stems = sorted({*pictures, *labels}, key=lambda stem: pictures.get(stem, labels.get(stem)).stem)
     pairs = [
         Pair(pictures.get(stem, part.pictures / f"{stem}.jpg"), labels.get(stem, part.labels / f"{stem}.png"))
-        for stem in sorted({*pictures, *labels})
+        for stem in stems
     ]
     if not pairs:
         raise ValueError(
@@ -162,20 +165,20 @@ def _listed(root, part, endings, allow_outside):
     if not names:
         raise ValueError(f"The list {part.listed} is empty. Expected names of pictures, one a line. Unpack it again.")
     stems = [name[: name.rindex(".")] if name.lower().endswith(endings) else name for name in names]
-    again = sorted({stem for stem, count in Counter(stems).items() if count > 1})
+    again = sorted({stem for stem, count in Counter(map(_composed, stems)).items() if count > 1})
     if again:
         progress.note(f"Each once, though {part.listed} repeats {len(again)} names: {first_five(again)}.")
+    stems = {_composed(stem): (stem, name) for stem, name in zip(stems, names, strict=True)}
     # As VOC has them, else with whatever ending there is.
-    wanted = dict(zip(stems, names, strict=True))
-    options = {stem: dict.fromkeys((f"{stem}.jpg", name)) for stem, name in wanted.items()}
+    options = {stem: dict.fromkeys((f"{stem}.jpg", name)) for stem, name in stems.values()}
     found, missing = located.locate(
         root, [part.pictures], [one for some in options.values() for one in some], allow_outside
     )
-    others = {path.stem: path for path in part.pictures.glob("*") if path.name.lower().endswith(endings)}
-    labels, no_labels = located.locate(root, [part.labels], [f"{stem}.png" for stem in wanted], allow_outside)
+    others = {_composed(path.stem): path for path in part.pictures.glob("*") if path.name.lower().endswith(endings)}
+    labels, no_labels = located.locate(root, [part.labels], [f"{stem}.png" for stem in options], allow_outside)
     pairs = []
     for stem, some in options.items():
-        picture = next((found[one] for one in some if one in found), others.get(stem))
+        picture = next((found[one] for one in some if one in found), others.get(_composed(stem)))
         drawn, fault = labels.get(f"{stem}.png"), None
         if picture is None:
             fault = "missing picture", f"{stem} ({missing[f'{stem}.jpg']})"
@@ -187,9 +190,11 @@ def _listed(root, part, endings, allow_outside):
 
 def _beside(path, layout, parts):
     """What a folder holds beside the pictures and labels of its splits: a list of words."""
+    path = Path(os.path.normpath(path))
     used = {path: {_CLASSES_FILE}}
     files = [one for pairs in parts.values() for pair in pairs for one in (pair.picture, pair.labels) if one]
-    for place in [*files, *(one for where in layout.values() for one in where if one)]:
+    # Names in lists may lead out of the folder, and what lies there is no matter of it.
+    for place in map(Path, map(os.path.normpath, [*files, *(one for where in layout.values() for one in where if one)])):
         while place != path and place.is_relative_to(path):
             used.setdefault(place.parent, set()).add(place.name)
             place = place.parent
@@ -201,17 +206,23 @@ def _beside(path, layout, parts):
 
 
 def _by_stem(folder, endings):
-    """{name without its ending: `Path`} of the files of a folder that end so."""
+    """{name without its ending, composed: `Path`} of the files of a folder that end so."""
     found = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in endings and not path.name.startswith(".") and not path.is_dir():
-            if path.stem in found:
+            stem = _composed(path.stem)
+            if stem in found:
                 raise ValueError(
-                    f"{found[path.stem]} and {path} have the same name, and labels belong to a picture by its name. "
+                    f"{found[stem]} and {path} have the same name, and labels belong to a picture by its name. "
                     "Move one away."
                 )
-            found[path.stem] = path
+            found[stem] = path
     return found
+
+
+def _composed(name):
+    """A name in the normal form that most systems write; macOS has letters and their accents apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _lines_of(file):

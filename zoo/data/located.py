@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import unicodedata
 from pathlib import Path
 
 from zoo.data.listing import others_in, walk
@@ -10,8 +11,8 @@ from zoo.data.listing import others_in, walk
 def locate(root, folders, names, allow_outside=False):
     """The files that a document means by some names.
 
-    Names may be written with backslashes, as on Windows. Links within the folder are followed: whoever made the folder
-    made them.
+    Names may be written with backslashes, as on Windows, and in another normal form of Unicode than that of the file,
+    as on macOS. Links within the folder are followed: whoever made the folder made them.
 
     Args:
         root: `Path` of the folder that the document is of.
@@ -25,7 +26,7 @@ def locate(root, folders, names, allow_outside=False):
     folders, found, missing = list(dict.fromkeys(folders)), {}, {}
     for name in names:
         is_outside = False
-        for folder, spelt in itertools.product(folders, dict.fromkeys((name, name.replace("\\", "/")))):
+        for folder, spelt in itertools.product(folders, _spellings(name)):
             path = os.path.join(folder, os.path.normpath(spelt)) if allow_outside else _within(root, folder, spelt)
             if path is None:
                 is_outside = True
@@ -66,6 +67,14 @@ def beside(root, named, documents):
             found += [f"{name}{one}" for one in listing.passed_over]
             found += [path.relative_to(root).as_posix() for path in listing.files if str(path) not in used]
     return found
+
+
+def _spellings(name):
+    """The ways in which a file that is meant by a name may be called, that name first."""
+    spelt = dict.fromkeys((name, name.replace("\\", "/")))
+    if name.isascii():
+        return spelt
+    return dict.fromkeys([*spelt, *(unicodedata.normalize(form, one) for form in ("NFC", "NFD") for one in spelt)])
 
 
 def _within(root, folder, name):

@@ -5,10 +5,10 @@ import numpy as np
 from zoo.checks import VOID
 from zoo.data import instances, located, progress
 from zoo.data.coco import named_files
-from zoo.data.instances import is_whole
 from zoo.data.label_files import LabelledFiles, Pair, canvas_of, usable
 from zoo.data.listing import check_apart, first_five, report
 from zoo.data.splits import SPLITS, held_out
+from zoo.documents import as_id, as_whole, is_name
 from zoo.masks import is_crowd
 
 _SIGNS = {"train": ("train",), "test": ("val", "test")}
@@ -103,10 +103,10 @@ def _pairs(root, file, document, categories, allow_outside):
     """The `Pair` of each image, also where a file is missing or its annotation is damaged."""
     classes = {number: label for label, number in enumerate(categories)}
     listed = document.get("annotations") or []
-    annotated = {one["image_id"]: one for one in listed if isinstance(one.get("image_id"), (int, str))}
+    annotated = {one["image_id"]: one for one in listed if as_id(one.get("image_id")) is not None}
     pictures, missing = named_files(root, file, [image["file_name"] for image in document["images"]], allow_outside)
     of_labels = [file.with_suffix(""), root / file.stem, file.parent]
-    names = {one["file_name"] for one in annotated.values() if instances.is_name(one.get("file_name"))}
+    names = {one["file_name"] for one in annotated.values() if is_name(one.get("file_name"))}
     labels, no_labels = located.locate(root, of_labels, names, allow_outside)
     pairs = []
     for image in document["images"]:
@@ -117,7 +117,7 @@ def _pairs(root, file, document, categories, allow_outside):
         else:
             try:
                 drawn, found = annotation["file_name"], _classes_of(annotation, classes)
-                if not instances.is_name(drawn):
+                if not is_name(drawn):
                     raise ValueError("file_name must be the name of a file")
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 fault = (
@@ -138,7 +138,8 @@ def _pairs(root, file, document, categories, allow_outside):
 
 def _classes_of(annotation, classes):
     """{segment: class} of an annotation, without crowds."""
-    found = {one["id"]: classes[one["category_id"]] for one in annotation["segments_info"] if not is_crowd(one)}
-    if not all(is_whole(segment) and 0 <= segment < 2**24 for segment in found):
+    segments = [one for one in annotation["segments_info"] if not is_crowd(one)]
+    found = {as_whole(one["id"]): classes[as_whole(one["category_id"])] for one in segments}
+    if not all(segment is not None and 0 <= segment < 2**24 for segment in found):
         raise ValueError("ids of segments must be whole numbers below 2^24")
     return found

@@ -4,7 +4,8 @@ import contextlib
 import io
 
 from zoo.checks import check_choice
-from zoo.masks import checked_polygons
+from zoo.documents import as_size, as_whole
+from zoo.masks import checked_polygons, is_crowd
 from zoo.metrics.judged import check_judged
 
 _KINDS = {"box": "bbox", "mask": "segm"}
@@ -22,8 +23,9 @@ def coco_average_precision(truth, detections, kind="mask"):
     Args:
         truth: Annotations as in COCO's files, {"images": [{"id", "height", "width"}], "categories": [{"id"}],
             "annotations": [{"image_id", "category_id", "bbox", "segmentation", "area", "iscrowd"}]}. All its images are
-            judged. Ids are whole numbers or str, also both. `iscrowd`, 0, 1, true or false, may be left out, as may
-            `area`, for that of the box or mask, and what is not judged of "bbox" and "segmentation".
+            judged. Ids are whole numbers or str, also both; floats count as whole numbers where they have no fraction.
+            `iscrowd`, 0, 1, true or false, may be left out or None, which is 0, as may `area`, for that of the box or
+            mask, and what is not judged of "bbox" and "segmentation".
         detections: List of {"image_id", "category_id", "score", "bbox": [x, y, width, height], "segmentation": RLE};
             "bbox" is needed for boxes, "segmentation" for masks.
         kind: "box" or "mask": what must overlap.
@@ -65,28 +67,36 @@ def _indexed(truth, annotations, kind):
     # str where others are.
     images = {image["id"]: number for number, image in enumerate(truth["images"], 1)}
     categories = {category["id"]: number for number, category in enumerate(truth["categories"], 1)}
-    sizes, indexed = [(image["height"], image["width"]) for image in truth["images"]], COCO()
+    sizes, indexed = [as_size((image["height"], image["width"])) for image in truth["images"]], COCO()
     numbered = []
     for number, one in enumerate(annotations, 1):
         image, category = images[one["image_id"]], categories[one["category_id"]]
-        copy = {"iscrowd": 0, **one, "id": number, "image_id": image, "category_id": category}
+        copy = {**one, "iscrowd": int(is_crowd(one)), "id": number, "image_id": image, "category_id": category}
         if kind == "box":
             # pycocotools takes no tuples.
             copy["bbox"] = list(one["bbox"])
-        if kind == "mask" and isinstance(one["segmentation"], list):
-            copy["segmentation"] = checked_polygons(one["segmentation"], sizes[image - 1])
+        if kind == "mask":
+            copy["segmentation"] = _segmentation(one["segmentation"], sizes[image - 1])
         if one.get("area") is None:
             copy["area"] = _area(copy, sizes[image - 1], kind)
         numbered.append(copy)
     indexed.dataset = {
         "images": [
-            {"id": images[one["id"]], "height": one["height"], "width": one["width"]} for one in truth["images"]
+            {"id": number, "height": height, "width": width} for number, (height, width) in enumerate(sizes, 1)
         ],
         "categories": [{"id": number} for number in categories.values()],
         "annotations": numbered,
     }
     indexed.createIndex()
     return indexed
+
+
+def _segmentation(form, size):
+    """A mask as pycocotools takes it: whole numbers are int."""
+    if isinstance(form, list):
+        return checked_polygons(form, size)
+    counts = form["counts"]
+    return {"size": list(size), "counts": [as_whole(run) for run in counts] if isinstance(counts, list) else counts}
 
 
 def _area(annotation, size, kind):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from zoo.masks import checked_counts, checked_polygons, is_crowd, is_size
+from zoo.documents import as_id, as_size
+from zoo.masks import checked_counts, checked_polygons, is_crowd
 
 _NEEDED = {"box": "bbox", "mask": "segmentation"}
 
@@ -42,7 +43,7 @@ def _checked_lists(truth):
     sizes, categories = {}, set()
     for name, known in (("images", sizes), ("categories", categories)):
         for number, one in enumerate(_dicts(f'`truth["{name}"]`', truth[name])):
-            if not _is_id(one.get("id")) or one["id"] in known:
+            if as_id(one.get("id")) is None or one["id"] in known:
                 raise ValueError(
                     f"Each of `truth[{name!r}]` must have an id of its own, a whole number or str. Received: "
                     f"{one.get('id')!r} at place {number}."
@@ -51,12 +52,12 @@ def _checked_lists(truth):
                 known.add(one["id"])
                 continue
             size = one.get("height"), one.get("width")
-            if not is_size(size):
+            if as_size(size) is None:
                 raise ValueError(
                     "Each image must have height and width, whole numbers of at least 1, of at most 2^31 pixels "
                     f"together. Received: {str(size)[:60]} of image {one['id']!r}."
                 )
-            known[one["id"]] = size
+            known[one["id"]] = as_size(size)
     return sizes, categories
 
 
@@ -71,7 +72,7 @@ def _dicts(name, values):
 
 def _check_ids(one, sizes, categories):
     for of_what, known in (("image_id", sizes), ("category_id", categories)):
-        if not _is_id(one.get(of_what)) or one[of_what] not in known:
+        if as_id(one.get(of_what)) is None or one[of_what] not in known:
             spelt = {str(some): some for some in known}.get(str(one.get(of_what)))
             hint = f"; there is {spelt!r}, of type {type(spelt).__name__}" if spelt is not None else ""
             raise ValueError(
@@ -124,11 +125,3 @@ def _numbers(values):
         return array.astype("float64") if array.dtype.kind in "iuf" else None
     except (OverflowError, TypeError, ValueError):
         return None
-
-
-def _is_id(value):
-    return isinstance(value, str) or _is_whole(value)
-
-
-def _is_whole(value):
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

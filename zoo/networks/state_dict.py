@@ -114,6 +114,8 @@ def _read(file, budget):
         found = _read_safetensors(file, budget)
     else:
         raise Unreadable("it begins as none of these formats does")
+    if not found:
+        raise _OtherContent(", as `model.state_dict()` does. Received: nothing.")
     _check_values(found, lambda one: one.dtype.kind in "biufc")
     return found
 
