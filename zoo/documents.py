@@ -54,4 +54,3 @@ def finite_numbers(values):
     except OverflowError:  # JSON's whole numbers have any length
         return None
     return array if np.isfinite(array).all() else None
-

@@ -39,11 +39,11 @@ def read_text(path, advice="Save it as UTF-8."):
 
 def decoded(path, content, advice="Save it as UTF-8."):
     """The same of what a file holds, as bytes."""
-    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
+    encoding, sign = _other_encoding(content)
     if encoding:
         raise ValueError(
-            f"The file {path} must be in UTF-8. Received: {encoding}, as its byte order mark says. Save it as UTF-8: "
-            f"`iconv -f {encoding} -t UTF-8` converts it."
+            f"The file {path} must be in UTF-8. Received: {encoding}, as its {sign} say. Save it as UTF-8: `iconv -f "
+            f"{encoding} -t UTF-8` converts it."
         )
     try:
         return content.decode("utf-8-sig")
@@ -53,6 +53,16 @@ def decoded(path, content, advice="Save it as UTF-8."):
             f"The file {path} is not in UTF-8: byte 0x{content[error.start]:02x} in line {line}. The whole file, or "
             f"some lines of it, may be in another encoding. {advice}"
         ) from error
+
+
+def _other_encoding(content):
+    """How a text is encoded and which bytes say so, where these say that it is not UTF-8; else two of None."""
+    for mark, encoding in _MARKS.items():
+        if content.startswith(mark):
+            return encoding, "first bytes, a byte order mark,"
+    if content[:2].count(0) == 1:
+        return "UTF-16LE" if content[0] else "UTF-16BE", "first bytes, of which one is 0,"
+    return None, None
 
 
 @contextlib.contextmanager

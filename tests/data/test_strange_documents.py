@@ -3,9 +3,11 @@
 import codecs
 import gzip
 import json
+import unicodedata
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from tests.documents import replaced
@@ -87,13 +89,14 @@ def test_whatever_is_wrong_in_annotations_is_said_in_a_sentence(folders, kind):
     assert refused > 120
 
 
-@pytest.mark.parametrize("flag", ["0", "1", "false", "true", None, 2, 0.0, []])
+@pytest.mark.parametrize("flag", ["0", "1", "false", "true", 2, 0.5, float("nan"), []])
 @pytest.mark.parametrize("kind", ["instances", "panoptic"])
 def test_crowds_are_told_by_0_1_true_and_false_only(folders, kind, flag):
     load, document = loaders(folders, kind)
     one = document["annotations"][0]
     one = one["segments_info"][0] if kind == "panoptic" else one
-    for given in (0, False, 1, True):
+    # Null is what pycocotools takes for 0 where it marks what is ignored, and what tables write of a missing one.
+    for given in (0, False, 1, True, 0.0, 1.0, None):
         one["iscrowd"] = given
         source = load(written(folders, kind, document))
         if kind == "instances":
@@ -103,6 +106,63 @@ def test_crowds_are_told_by_0_1_true_and_false_only(folders, kind, flag):
     one["iscrowd"] = flag
     with pytest.raises(ValueError, match="its iscrowd must be 0, 1, true or false. Received"):
         load(written(folders, kind, document))
+
+
+def floats(value, keys=("id", "image_id", "category_id", "height", "width", "iscrowd", "size", "counts")):
+    """A document as tables write it: whole numbers under some keys as 1.0."""
+    if isinstance(value, dict):
+        return {key: _as_floats(one) if key in keys else floats(one, keys) for key, one in value.items()}
+    return [floats(one, keys) for one in value] if isinstance(value, list) else value
+
+
+def _as_floats(value):
+    return [*map(float, value)] if isinstance(value, list) else float(value) if isinstance(value, int) else value
+
+
+@pytest.mark.parametrize("kind", ["instances", "panoptic"])
+def test_whole_numbers_may_be_written_as_floats(folders, kind):
+    """As pandas writes columns in which a value is missing: the same set comes out, with int for ids."""
+    load, right = loaders(folders, kind)
+    sources = [load(written(folders, kind, document)) for document in (right, floats(right))]
+    for expected, found in zip(*([source.read(row) for row in range(2)] for source in sources), strict=True):
+        for one, other in zip(*map(tf.nest.flatten, (expected, found)), strict=True):
+            np.testing.assert_array_equal(one, other)
+    if kind == "instances":
+        assert json.dumps(sources[1].truth) == json.dumps(sources[0].truth)
+    # From 2^53 on, floats are no longer the number that was meant; and parts are none.
+    for wrong in (2.0**53, 1.5, float("nan"), "1"):
+        right["categories"][0]["id"] = wrong
+        with pytest.raises(ValueError, match="an id of its own, a whole number. Received"):
+            load(written(folders, kind, right))
+
+
+@pytest.mark.parametrize("kind", ["instances", "panoptic"])
+def test_categories_of_one_name_are_refused(folders, kind):
+    load, right = loaders(folders, kind)
+    right["categories"] = [{"id": 5, "name": "cat"}, {"id": 1, "name": "dog"}, {"id": 3, "name": "cat"}]
+    with pytest.raises(ValueError, match="a name of its own. Received: 'cat' with the ids 3 and 5. Rename one; or"):
+        load(written(folders, kind, right))
+
+
+SHARES = {"bbox": [0.1, 0.2, 0.5, 0.7], "segmentation": [[0.1, 0.2, 0.6, 0.2, 0.6, 0.9]]}
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize(("names", "what"), [(("bbox",), "bbox"), (("segmentation",), "polygon"), (SHARES, "bbox")])
+def test_boxes_and_polygons_in_shares_of_the_picture_are_refused(folders, names, what, split):
+    """In pixels each of them would lie in the first of its picture."""
+    document = coco_document()
+    for one in document["annotations"]:
+        one.update({name: SHARES[name] for name in names})
+    for part in ("train", "val"):
+        (folders / "annotations" / f"instances_{part}.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=f"Each {what} of .* in pixels. Received: .*Multiply x and width by the width"):
+        data.load_detection(folders, split=split, skip_damaged=True)
+    # A single one beyond the first pixel: they are pixels.
+    document["annotations"][1].update(bbox=[1, 1, 8, 8], segmentation=[[1, 1, 9, 1, 9, 9]])
+    for part in ("train", "val"):
+        (folders / "annotations" / f"instances_{part}.json").write_text(json.dumps(document))
+    assert data.load_detection(folders, split=split).size == 2
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -128,7 +188,7 @@ OUTSIDE += ["..\\..\\secret.png", "/{root}/../secret.png"]
 
 @pytest.mark.parametrize("name", OUTSIDE)
 @pytest.mark.parametrize("kind", ["instances", "panoptic", "panoptic labels", "voc"])
-def test_files_outside_of_the_folder_are_read_only_if_allowed(tmp_path, name, kind):
+def test_files_outside_of_the_folder_are_read_only_if_allowed(tmp_path, capsys, name, kind):
     """Two folders deep: ../.. of a folder of pictures is beside the set."""
     root = tmp_path / "set"
     root.mkdir()
@@ -173,12 +233,58 @@ def test_files_outside_of_the_folder_are_read_only_if_allowed(tmp_path, name, ki
         def load(**options):
             return (data.load_detection if kind == "instances" else data.load_segmentation)(root, **options)
 
+    picture(tmp_path / "beside.png")
     with pytest.raises(ValueError) as raised:
         load()
     assert f"it leads out of {root}, and only files in there are read; `allow_outside=True`" in str(raised.value)
     assert load(skip_damaged=True).size == 1
     allowed = load(allow_outside=True)
     assert allowed.size == 2 and allowed.read(1)
+    # What lies beside the folder is no matter of it.
+    assert "beside.png" not in capsys.readouterr().err
+
+
+NFC, NFD = (unicodedata.normalize(form, "Übung é 한.png") for form in ("NFC", "NFD"))
+
+
+FORMS = [(kind, *one) for kind in ("instances", "panoptic", "voc", "folders") for one in ((NFC, NFD), (NFD, NFC))]
+FORMS += [(kind, f"sub\\{NFC}", f"sub/{NFD}") for kind in ("instances", "panoptic")]
+
+
+@pytest.mark.parametrize(("kind", "written_as", "stored_as"), FORMS)
+def test_names_are_found_in_the_other_normal_form(tmp_path, capsys, kind, written_as, stored_as):
+    """macOS writes names of files with letters and accents apart, and most programs write texts with both as one."""
+    labels = np.resize(np.arange(2, dtype="uint8"), SIZE)
+    coloured = np.stack([labels + 1, *2 * [0 * labels]], -1)
+    if kind in ("instances", "panoptic"):
+        (tmp_path / "annotations").mkdir()
+        for part, names in (("train", ("0.png", written_as)), ("val", ("1.png",))):
+            document = {"instances": coco_document, "panoptic": panoptic_document}[kind](names)
+            if kind == "panoptic":
+                for one, name in zip(document["annotations"], names, strict=True):
+                    one["file_name"] = name
+            (tmp_path / "annotations" / f"{kind}_{part}.json").write_text(json.dumps(document))
+            for name in (one.replace(written_as, stored_as) for one in names):
+                picture(tmp_path / part / name)
+                if kind == "panoptic":
+                    Image.fromarray(coloured).save(picture(tmp_path / "annotations" / f"panoptic_{part}" / name))
+        load = {"instances": data.load_detection, "panoptic": data.load_segmentation}[kind]
+    else:
+        folder = {"voc": ("JPEGImages", "SegmentationClass"), "folders": ("images", "masks")}[kind]
+        for number, name in enumerate(("0.png", "1.png", "2.png", "3.png", stored_as)):
+            picture(tmp_path / folder[0] / name, number)
+            beside = picture(tmp_path / folder[1] / (written_as if name == stored_as else name))
+            Image.fromarray(labels).save(beside)
+        if kind == "voc":
+            lists = tmp_path / "ImageSets" / "Segmentation"
+            lists.mkdir(parents=True)
+            stem, other = (name.removesuffix(".png") for name in (written_as, stored_as))
+            (lists / "train.txt").write_text(f"0\n1\n2\n{stem}\n{other}\n", encoding="utf-8")
+            (lists / "val.txt").write_text("3\n")
+        load = data.load_segmentation
+    sizes = [load(tmp_path, split=split).size for split in ("train", "test")]
+    assert sizes == ([2, 1] if kind in ("instances", "panoptic") else [4, 1])
+    assert stored_as not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["sub\\1.png", "sub/1.png", ".\\sub\\1.png", "../train/sub/1.png", "sub/../sub/1.png"])
@@ -295,6 +401,16 @@ def test_a_text_that_is_not_in_utf_8_is_named(tmp_path, text):
     content = gzip.decompress(paths[0].read_bytes()) if paths[0].suffix == ".gz" else paths[0].read_bytes()
     paths[0].write_bytes(content.replace(b"\n", b"\xe9\n").replace(b"{", b"\xe9", 1))
     with pytest.raises(ValueError, match=f"{paths[0].name} is not (in UTF-8: byte 0xe9 in line 1|JSON)"):
+        load()
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16", "UTF-16LE", "UTF-16BE", "UTF-32"])
+@pytest.mark.parametrize("text", TEXTS[:-1])
+def test_a_text_in_another_unicode_is_named(tmp_path, text, encoding):
+    """As Notepad saves texts; of JSON, which `json` reads in all of these, no word is needed."""
+    paths, load = text(tmp_path)
+    paths[0].write_bytes(paths[0].read_bytes().decode().encode(encoding))
+    with pytest.raises(ValueError, match=f"{paths[0].name} must be in UTF-8. Received: {encoding}, .*Save it as UTF-8"):
         load()
 
 

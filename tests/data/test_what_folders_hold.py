@@ -3,10 +3,13 @@
 import json
 import os
 import re
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from zoo import data
@@ -245,6 +248,100 @@ def test_pixels_of_unknown_range_are_refused(tmp_path):
         ValueError, match="3 of 3 images .*its pixels are floating point numbers; convert it to 8 or 16"
     ):
         data.load(tmp_path)
+
+
+def deep(path, values, colours=False):
+    """A PNG of 16 bits by its definition: Pillow writes none in colours."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.asarray(values, ">u2")
+    values = values[..., None].repeat(3, -1) if colours else values
+    parts = [b"\x89PNG\r\n\x1a\n"]
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, 2 * colours, 0, 0, 0)
+    body = zlib.compress(b"".join(b"\0" + line.tobytes() for line in values))
+    for kind, content in ((b"IHDR", header), (b"IDAT", body), (b"IEND", b"")):
+        parts.append(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)))
+    path.write_bytes(b"".join(parts))
+
+
+def deep_set(root, kind, peak, colours=False):
+    names = [f"{number}.png" for number in range(4)]
+    place = root / {"images": "x", "labels": "images", "coco": "x", "records": "png"}[kind]
+    if kind == "coco":
+        coco(root, "all.json", names, root)
+        place = root
+    for name in names:
+        deep(place / name, np.resize([0, peak], SIZE), colours)
+        labels(root / "masks" / name)
+    if kind == "records":
+        examples = []
+        for name in names:
+            examples.append(tf.train.Example())
+            examples[-1].features.feature["image"].bytes_list.value.append((place / name).read_bytes())
+        (root / "records").mkdir()
+        with tf.io.TFRecordWriter(str(root / "records" / "x-train.tfrecord-00000-of-00001")) as file:
+            for one in examples:
+                file.write(one.SerializeToString())
+        with tf.io.TFRecordWriter(str(root / "records" / "x-test.tfrecord-00000-of-00001")) as file:
+            file.write(examples[0].SerializeToString())
+        return lambda: data.load(root / "records")
+    if kind == "images":
+        return lambda: data.load(place)
+    return lambda: (data.load_segmentation if kind == "labels" else data.load_detection)(root)
+
+
+@pytest.mark.parametrize("kind", ["images", "labels", "coco", "records"])
+@pytest.mark.parametrize(
+    ("peak", "colours", "times"), [(4095, False, 16), (255, False, 256), (3000, True, 16), (4096, False, None)]
+)
+def test_pictures_of_12_bits_in_files_of_16_are_told(tmp_path, capsys, kind, peak, colours, times):
+    """Of 16 bits the upper 8 are kept: 4095 >> 8 is 15 of 255. Times 16, 12 bits fill 16."""
+    deep_set(tmp_path, kind, peak, colours)()
+    error = capsys.readouterr().err
+    assert ("come out nearly black" in error) == (times is not None)
+    if times:
+        assert f"bits, write them anew, times {times}." in error
+        # The remedy.
+        deep_set(tmp_path / "again", kind, peak * times, colours)()
+        assert "nearly black" not in capsys.readouterr().err
+
+
+def test_values_beyond_16_bits_are_refused(tmp_path):
+    for number, value in enumerate((0, 70_000, 100)):
+        Image.fromarray(np.full(SIZE, value, "int32")).save(tmp_path / f"{number}.tif")
+    with pytest.raises(
+        ValueError, match="1 of 3 images .*1.tif .its values are 70000 to 70000, beyond 16 bits; conver"
+    ):
+        data.load(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp", "jpeg2000", "avif", "tiff"])
+@pytest.mark.parametrize("layout", ["camvid", "panoptic"])
+def test_labels_that_were_compressed_with_loss_are_refused_whatever_their_names(tmp_path, kind, layout):
+    """A JPEG of the labels 0 and 5 has others beside: all would be classes."""
+    if layout == "camvid":
+        load, file = camvid_folder(tmp_path, "train", "val")[0], tmp_path / "trainannot" / "2.png"
+    else:
+        load, file = data.load_segmentation, tmp_path / "annotations" / "panoptic_train" / "2.png"
+        file.parent.mkdir(parents=True)
+        for part in ("train", "val"):
+            rows = range(6) if part == "train" else range(6, 8)
+            for row in rows:
+                picture(tmp_path / part / f"{row}.png", row)
+                picture(tmp_path / "annotations" / f"panoptic_{part}" / f"{row}.png", 1)
+            images = [{"id": row, "height": 12, "width": 16, "file_name": f"{row}.png"} for row in rows]
+            segments = [{"id": 257, "category_id": 1}]
+            listed = [{"image_id": row, "file_name": f"{row}.png", "segments_info": segments} for row in rows]
+            document = {"images": images, "annotations": listed, "categories": [{"id": 1, "name": "one"}]}
+            (tmp_path / "annotations" / f"panoptic_{part}.json").write_text(json.dumps(document))
+    assert load(tmp_path).size == 6
+    options = {"compression": "jpeg"} if kind == "tiff" else {}
+    with Image.open(file) as image:
+        image = image.copy()
+    image.save(file, kind, **options)
+    message = f"1 of 6 pairs .*2.png .it is {kind.upper()}, whatever its name says, whose compression changes labels"
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path)
+    assert load(tmp_path, skip_damaged=True).dropped == {"damaged labels": 1}
 
 
 def test_pictures_beside_or_below_class_folders_take_the_labels_and_are_named(tmp_path, capsys):

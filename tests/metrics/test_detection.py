@@ -103,6 +103,22 @@ def test_a_shift_passes_the_overlaps_below_its_own(kind):
     assert found == {**dict.fromkeys(NAMES), **{name: pytest.approx(value) for name, value in expected.items()}}
 
 
+@pytest.mark.parametrize("kind", ["box", "mask"])
+@pytest.mark.parametrize("form", ["polygon", "uncompressed", "compressed"])
+def test_whole_numbers_may_be_floats(kind, form):
+    """As tables have them: the figure of a perfect detection is 1, as with int."""
+    box = (0, 0, 40, SIDE)
+    truth, found = truth_of(thing(1, 3, box), thing(2, 7, box)), [thing(1, 3, box, 0.9), thing(2, 7, box, 0.8)]
+    for one in (*truth["annotations"], *found):
+        one |= {"image_id": float(one["image_id"]), "category_id": np.float64(one["category_id"])}
+        runs = {"size": [float(SIDE)] * 2, "counts": [0.0, 40.0 * SIDE, 160.0 * SIDE]}
+        compressed = {**encoded(*box), "size": np.full(2, float(SIDE))}
+        one["segmentation"] = {"uncompressed": runs, "compressed": compressed}.get(form, one["segmentation"])
+    for one in (*truth["images"], *truth["categories"]):
+        one.update({name: float(value) for name, value in one.items() if name != "name"})
+    assert coco_average_precision(truth, found, kind)["ap"] == pytest.approx(1.0)
+
+
 def test_boxes_may_be_tuples():
     place = 4, 4, 50, 50
     true, found = ({**thing(1, 3, place, *score), "bbox": place} for score in ((), (0.9,)))
@@ -242,12 +258,12 @@ def test_ids_of_images_may_be_numbers_and_texts(ids):
         coco_average_precision(truth, [*found, thing("77", 3, (0, 0, 9, 9), 0.5)], "box")
 
 
-@pytest.mark.parametrize("flag", ["0", "false", 2, None, 0.0, -1])
+@pytest.mark.parametrize("flag", ["0", "false", 2, 0.5, float("nan"), -1])
 def test_crowds_are_told_by_0_1_true_and_false_only(flag):
     """To Python "0" and "false" are true: the object would be a crowd, and a perfect detection without a figure."""
     box = (0, 0, 40, 40)
     with pytest.raises(ValueError, match="Annotation 0 of 1.*its iscrowd must be 0, 1, true or false. Received"):
         coco_average_precision(truth_of(thing(1, 3, box, iscrowd=flag)), [thing(1, 3, box, 0.9)], "box")
-    for given, expected in ((0, 1.0), (False, 1.0), (1, None), (True, None)):
+    for given, expected in ((0, 1.0), (False, 1.0), (0.0, 1.0), (None, 1.0), (1, None), (True, None), (1.0, None)):
         truth = truth_of(thing(1, 3, box, iscrowd=given))
         assert coco_average_precision(truth, [thing(1, 3, box, 0.9)], "box")["ap"] == (expected and pytest.approx(1))

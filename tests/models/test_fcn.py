@@ -48,8 +48,29 @@ def test_the_loss_is_the_mean_over_pixels_that_count(weights):
     model.compile(keras.optimizers.SGD(0.0))
     expected = cross_entropy(model(images).numpy(), labels, weights or (1, 1, 1))
     assert model.evaluate(images, labels, verbose=0, return_dict=True)["cross_entropy"] == pytest.approx(expected)
-    logs = model.fit(images, labels, verbose=0, batch_size=3).history
+    # Held out, a picture may show background and void alone.
+    background = np.where(labels == 255, labels, 0)
+    logs = model.fit(images, labels, verbose=0, batch_size=3, validation_data=(images, background)).history
     assert logs["cross_entropy"][0] == pytest.approx(expected)
+    expected = cross_entropy(model(images).numpy(), background, weights or (1, 1, 1))
+    assert logs["val_cross_entropy"][0] == pytest.approx(expected)
+
+
+def test_labels_of_0_and_255_are_taken_where_training_has_shown_classes():
+    """Else 255 may be white, the object: whatever is predicted would be right of all that counts."""
+    model = build()
+    model.compile()
+    images, labels = labelled_of(3, SHAPE, 3)
+    white = np.where(labels > 0, 255, 0).astype("uint8")
+    batches = [tf.data.Dataset.from_tensor_slices((images, one)).batch(2) for one in (labels, white)]
+    for trained_on in ({"x": images, "y": labels}, {"x": batches[0]}):
+        model.check_fit({"x": (images, white), "trained_on": trained_on})
+    for trained_on in ({"x": batches[1]}, {"x": iter(batches[0])}, {"x": images, "y": 0 * labels}):
+        with pytest.raises(ValueError, match="Received: 0 and 255 alone"):
+            model.check_fit({"x": (images, white), "trained_on": trained_on})
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match="Received: 0 and 255 alone"):
+            call(images, white)
 
 
 def test_called_for_training_it_drops_out_and_follows_batch_statistics():

@@ -400,12 +400,14 @@ def safetensors(header, content=bytes(8)):
         safetensors(b'{"a":' + b"[" * 100_000),
         safetensors(b'{"a":' + b'{"a":' * 100_000),
         safetensors(b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "a": {}}'),
+        safetensors({"__metadata__": {"format": "pt"}}, b""),
+        safetensors({}, b""),
         struct.pack("<Q", 2**63) + b"{}",
         b"\x00" * 8 + b"{",
     ],
     ids=[
         *("overlap", "hole", "rest", "any side", "backwards", "fractions", "long numbers", "empty and long", "kind"),
-        *("no tensor", "deep lists", "deep objects", "a name twice", "length", "nothing"),
+        *("no tensor", "deep lists", "deep objects", "a name twice", "metadata alone", "no names", "length", "nothing"),
     ],
 )
 def test_safetensors_of_strangers(read, content):

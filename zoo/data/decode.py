@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from zoo.data import progress
+
+_DARK = 4096  # 1/16 of what 16 bits hold
 _ORIENTATION = 0x0112
 _UNKNOWN_RANGE = {"F": "floating point numbers", "LAB": "of mode LAB"}
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
@@ -81,6 +84,46 @@ def size_and_kind(image):
     if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
         width, height = height, width
     return (height, width), _is_grey(image)
+
+
+def peak_of_16_bits(image):
+    """The largest value of an image of 16 bits, of which the upper 8 are kept; None of others.
+
+    Args:
+        image: `PIL.Image.Image`, whose pixels are not loaded yet; if it has 16 bits, they are then.
+
+    Returns:
+        0 to 65535; of colours, of which Pillow gives the upper 8 bits alone, the largest that may have been.
+
+    Raises:
+        ValueError: If it has values beyond those of 16 bits.
+    """
+    if image.mode.startswith("I"):
+        low, high = map(int, image.getextrema())
+        if low < 0 or high > 65535:
+            raise ValueError(f"its values are {low} to {high}, beyond 16 bits; convert it to 8 or 16 bits of grey")
+        return high
+    if not image.tile or ";16" not in str(image.tile[0][3]):
+        return None
+    bands = [high for _, high in image.getextrema()]
+    return 256 * max(bands[:3] if len(bands) > 2 else bands[:1]) + 255
+
+
+def note_dark(place, peaks):
+    """Says on stderr, once, that pictures of 16 bits come out dark, as those of cameras of 12 bits do.
+
+    Args:
+        place: What the line calls the set.
+        peaks: What `peak_of_16_bits` gives, of all its pictures.
+    """
+    peaks = [peak for peak in peaks if peak is not None]
+    peak = max(peaks, default=0)
+    if 0 < peak < _DARK:
+        progress.note(
+            f"The {len(peaks)} images of 16 bits in {place} have values of at most {peak}, where 65535 is white, "
+            f"and come out nearly black: the upper 8 bits are kept. If they have {peak.bit_length()} bits, write them "
+            f"anew, times {2 ** (16 - peak.bit_length())}."
+        )
 
 
 def centre_box(size, wanted):

@@ -47,8 +47,9 @@ def load_detection(
       of its pictures, by a fixed permutation, is the test split.
     - a folder with a folder for each split, such as train and valid, with one .json file of instances and pictures.
 
-    Links are followed, names of pictures may be written with backslashes, and what else the folder holds is named on
-    stderr.
+    Links are followed, names of pictures may be written with backslashes, or with accents composed otherwise than in
+    the file's name, and what else the folder holds is named on stderr. Whole numbers may be written as 1.0, `iscrowd`
+    may be null, for 0; no two categories have the same name, and boxes and polygons are in pixels.
 
     Masks may be polygons, or run lengths, compressed or not; both splits are to list the same categories, whose ids may
     have gaps: classes are their places in ascending order. Boxes are cut at the border of the picture. Objects without
@@ -57,6 +58,7 @@ def load_detection(
 
     Annotations are of the pixels as stored. A picture that has the annotated size only when turned as its EXIF data say
     is turned; one that has it neither way is an error. Grey pictures and those in CMYK become RGB, transparency white.
+    Of 16 bits the upper 8 are kept, so pictures of 12 bits in files of 16 are nearly black, which is said on stderr.
 
     Args:
         name: Name of a set, or path to a folder; "./scenes" is the folder, "scenes" the set.

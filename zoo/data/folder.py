@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zoo.data import progress
-from zoo.data.decode import read_picture, size_and_kind
+from zoo.data.decode import note_dark, peak_of_16_bits, read_picture, size_and_kind
 from zoo.data.listing import check_apart, first_five, others_in, picture_endings, report, walk
 from zoo.data.source import Source
 from zoo.data.splits import SPLIT_NAMES, SPLITS, folders_in, held_out, split_folders
@@ -105,12 +105,21 @@ def load(path, split, image_size=None, channels=None, cache=False, skip_damaged=
 
 
 class Found(NamedTuple):
-    """What is known of a file: (height, width) turned as EXIF data say, that as stored, and what is wrong with it."""
+    """What is known of a file.
+
+    Attributes:
+        size: (height, width), turned as EXIF data say; None if it is damaged.
+        grey: Whether it has no colours.
+        error: What is wrong with it, or None.
+        stored: (height, width) as stored.
+        peak: Its largest value if it has 16 bits, else None.
+    """
 
     size: tuple | None
     grey: bool = False
     error: str | None = None
     stored: tuple | None = None
+    peak: int | None = None
 
 
 @functools.cache
@@ -122,6 +131,7 @@ def _inspect(path, num_bytes, changed):
         return Found(None, error="the file is empty")
     try:
         with Image.open(path) as image:
+            peak = peak_of_16_bits(image)
             size, grey = size_and_kind(image)
             stored = image.height, image.width
             # All of a JPEG's data are read, at a fraction of the cost of all its pixels.
@@ -129,11 +139,11 @@ def _inspect(path, num_bytes, changed):
             image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return Found(None, error=str(error))
-    return Found(size, grey, stored=stored)
+    return Found(size, grey, stored=stored, peak=peak)
 
 
 def inspect_all(folder, paths):
-    """Inspects image files, several at a time, with progress on stderr where they are many.
+    """Inspects image files, several at a time; says on stderr how far it is, if they are many, and if 16 bits are dark.
 
     Args:
         folder: What the lines of progress call the place.
@@ -150,7 +160,9 @@ def inspect_all(folder, paths):
             return Found(None, error=str(error))
         return _inspect(path, status.st_size, status.st_mtime_ns)
 
-    return progress.check_files(inspect, paths, f"images in {folder}")
+    found = progress.check_files(inspect, paths, f"images in {folder}")
+    note_dark(folder, [one.peak for one in found.values()])
+    return found
 
 
 def _refuse_or_report(folder, damaged, size, skip):

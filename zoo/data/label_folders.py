@@ -190,12 +190,13 @@ def _listed(root, part, endings, allow_outside):
 
 def _beside(path, layout, parts):
     """What a folder holds beside the pictures and labels of its splits: a list of words."""
-    path = Path(os.path.normpath(path))
     used = {path: {_CLASSES_FILE}}
     files = [one for pairs in parts.values() for pair in pairs for one in (pair.picture, pair.labels) if one]
+    files += [one for where in layout.values() for one in where if one]
+    within = [Path(os.path.normpath(one.relative_to(path))) for one in files if one.is_relative_to(path)]
     # Names in lists may lead out of the folder, and what lies there is no matter of it.
-    for place in map(Path, map(os.path.normpath, [*files, *(one for where in layout.values() for one in where if one)])):
-        while place != path and place.is_relative_to(path):
+    for place in (path / one for one in within if one.parts[:1] != ("..",)):
+        while place != path:
             used.setdefault(place.parent, set()).add(place.name)
             place = place.parent
     found = []

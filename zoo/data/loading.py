@@ -52,7 +52,8 @@ def load(name, *, split="train", image_size=None, channels=None, data_dir=None, 
         split: "train" or "test"; no example is in both.
         image_size: Height and width in pixels, or one number for both; None keeps the size. Images are cut to
             this aspect ratio around their centre, then resized by antialiased bilinear interpolation.
-        channels: 1 for grey or 3 for RGB; None keeps what the set has. Transparency becomes white.
+        channels: 1 for grey or 3 for RGB; None keeps what the set has. Transparency becomes white. Of 16 bits the upper
+            8 are kept, so pictures of 12 bits in files of 16 are nearly black, which is said on stderr.
         data_dir: Folder with a sub-folder for each named set; None for the environment variable ZOO_DATA_DIR.
         cache: Whether a folder's pictures are kept in memory, 8-bit, once they were read: the first epoch decodes
             them, later ones do not. None keeps them if they take at most a quarter of the memory that is available.

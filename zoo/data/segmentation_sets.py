@@ -51,16 +51,17 @@ def load_segmentation(
       panoptic_….json, a tenth is the test split.
 
     In all but the last, a picture's labels are a PNG file of its name, with a palette or grey, that holds a label for
-    each pixel. A split's folder may be called train or training; val, valid, validation, test or testing, the first of
-    these that is there, in any case. The lists of VOC may name pictures with their ending; a name that is repeated
-    counts once. 255 is void: such pixels do not count. What labels mean says a file classes.txt in the folder: a name a
-    line, from label 0 on; a line whose first word is void makes its label void too, and classes are numbered without
-    it.
+    each pixel; a JPEG of such a name is refused, since its compression changes labels. A split's folder may be called
+    train or training; val, valid, validation, test or testing, the first of these that is there, in any case. The lists
+    of VOC may name pictures with their ending; a name that is repeated counts once. 255 is void: such pixels do not
+    count. What labels mean says a file classes.txt in the folder: a name a line, from label 0 on; a line whose first
+    word is void makes its label void too, and classes are numbered without it.
     Without that file (and but for VOC) there are as many classes as the largest label that is not 255 in any file of
     both splits, plus one, called by their numbers.
 
     Pictures are turned as their EXIF data say if only then they have the size of their labels. Grey pictures and those
-    in CMYK become RGB, transparency white. Labels are resized by nearest neighbour.
+    in CMYK become RGB, transparency white. Of 16 bits the upper 8 are kept, so pictures of 12 bits in files of 16 are
+    nearly black, which is said on stderr. Labels are resized by nearest neighbour.
 
     Links are followed. What else the folder holds is named on stderr.
 

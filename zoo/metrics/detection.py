@@ -81,9 +81,7 @@ def _indexed(truth, annotations, kind):
             copy["area"] = _area(copy, sizes[image - 1], kind)
         numbered.append(copy)
     indexed.dataset = {
-        "images": [
-            {"id": number, "height": height, "width": width} for number, (height, width) in enumerate(sizes, 1)
-        ],
+        "images": [{"id": number, "height": height, "width": width} for number, (height, width) in enumerate(sizes, 1)],
         "categories": [{"id": number} for number in categories.values()],
         "annotations": numbered,
     }

@@ -276,6 +276,8 @@ class TrainStepModel(keras.Model):
     def check_fit(self, given):
         """Checks what `fit` or `evaluate` is given, {argument: value}, before the first step.
 
+        Of `validation_data`, "x" is that, and "trained_on" has all arguments of `fit`.
+
         Returns:
             The examples that were looked at, an array; None where a look would use up what `x` yields.
         """
@@ -310,7 +312,7 @@ class TrainStepModel(keras.Model):
         if self.compiled:
             self.check_fit(given)
             if given.get("validation_data") is not None:
-                self.check_fit({"x": given["validation_data"]})
+                self.check_fit({"x": given["validation_data"], "trained_on": given})
         given = with_steps(given, {"x": "steps_per_epoch", "validation_data": "validation_steps"})
         if hasattr(given.get("x"), "element_spec") or hasattr(given.get("x"), "__next__"):
             # They have an order of their own; Keras warns of its own default.

@@ -12,7 +12,7 @@ from zoo.confusion import confusion_scores
 from zoo.encoded import encode, fit_all_to_canvas
 from zoo.rows import never_empty
 from zoo.training.detections import IMAGES, check_images
-from zoo.training.examples import check_pairs_of
+from zoo.training.examples import check_pairs_of, first_batch
 from zoo.training.inputs import array_of, images_by_size, in_order
 from zoo.training.model import TrainStepModel
 
@@ -229,7 +229,7 @@ def check_segmentation(given, num_classes, replicas):
     """Checks what `fit` is given, before the first step.
 
     Args:
-        given: {name: value} of the arguments of `keras.Model.fit`.
+        given: {name: value} of the arguments of `keras.Model.fit`; or {"x": `validation_data`, "trained_on": those}.
         num_classes: Number of classes of the model.
         replicas: Number of replicas over which a batch is split.
 
@@ -248,7 +248,7 @@ def check_segmentation(given, num_classes, replicas):
         labels = np.asarray(labels)
         check_labels(images, labels, num_classes)
         if are_all and len(labels) > 1 and num_classes > 1:
-            _check_more_than_background(labels, num_classes)
+            _check_more_than_background(labels, num_classes, given.get("trained_on", {}))
 
     refused = {
         "sample_weight": f"Give pixels that do not count the label {VOID}.",
@@ -285,14 +285,25 @@ def check_labels(images, labels, num_classes):
         )
 
 
-def _check_more_than_background(labels, num_classes):
+def _check_more_than_background(labels, num_classes, trained_on):
     counted = labels[labels != VOID]
-    if counted.size < labels.size and counted.size and not counted.any():
+    is_background = counted.size and not counted.any()
+    if is_background and counted.size < labels.size and not _shows_classes(trained_on):
         raise ValueError(
             f"Labels must be from 0 to {num_classes - 1}, and {VOID} for pixels that do not count. Received: 0 and "
             f"{VOID} alone, of which nothing but class 0 is learnt. In masks of black and white, "
             "`(labels > 0).astype('uint8')` makes class 1 of white."
         )
+
+
+def _shows_classes(trained_on):
+    """Whether what `fit` learns from has classes, so far as one may look; where it has, 255 is void beside it, too."""
+    x, y = trained_on.get("x"), trained_on.get("y")
+    first = None if x is None else first_batch(x if y is None else (x, y))
+    if first is None:
+        return False
+    labels = np.asarray(images_and_labels(first)[1])
+    return bool(((labels != VOID) & (labels > 0)).any())
 
 
 def _segment(logits, images):

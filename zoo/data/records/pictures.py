@@ -6,7 +6,7 @@ import io
 import numpy as np
 
 from zoo.data import progress
-from zoo.data.decode import fit_picture, shrink, size_and_kind
+from zoo.data.decode import fit_picture, peak_of_16_bits, shrink, size_and_kind
 
 IMAGE_KEYS = ("image", "image/encoded")
 LABEL_KEYS = ("label", "image/class/label")
@@ -53,16 +53,21 @@ class Records:
             return _decoded(place, fit_picture, image, self.shape[1:3], self.shape[3], check)
 
     def look(self, row):
-        """((height, width), whether it is grey, label or None) of a row, whose image is decoded to see that it can be.
+        """What is known of a row, whose image is decoded to see that it can be.
+
+        Returns:
+            Tuple of (height, width); whether it is grey; its largest value if it has 16 bits, else None; and its label
+            or None.
 
         Raises:
             ValueError: If the record is damaged or holds no image; the message names it.
         """
         place, features = self._features(row)
         with _open_image(place, features) as image:
+            peak = _decoded(place, peak_of_16_bits, image)
             size, grey = _decoded(place, size_and_kind, image)
             _decoded(place, image.load)
-        return size, grey, _label(place, features)
+        return size, grey, peak, _label(place, features)
 
     def labels(self, rows):
         """Labels of some rows, with a line of progress where they are many.

@@ -6,6 +6,7 @@ import numpy as np
 
 from zoo.data import progress
 from zoo.data.arrayrecord import ArrayRecordFile
+from zoo.data.decode import note_dark
 from zoo.data.listing import report
 from zoo.data.records.files import LABEL_NAMES, find, is_tfrecord, others, splits
 from zoo.data.records.pictures import Records
@@ -47,13 +48,14 @@ def load(path, split, image_size=None, channels=None, cache=False, *, files=None
         if not sum(map(len, files)):
             raise ValueError(f"The files of records in {path} ({name}) hold no records. Received: {files[0].path}.")
     looked = {name: _look(Records(files, (0, 0, 0))) for name, files in opened.items()}
-    sizes = sorted({size for found in looked.values() for size, _, _ in found})
+    note_dark(path, [peak for found in looked.values() for _, _, peak, _ in found])
+    sizes = sorted({size for found in looked.values() for size, *_ in found})
     if image_size is None and len(sizes) > 1:
         raise ValueError(
             f"The images in {path} differ in size: some have {sizes[0][0]} x {sizes[0][1]} pixels (height x width), "
             f"some {sizes[-1][0]} x {sizes[-1][1]}. Give `image_size` to bring them all to one size."
         )
-    only_grey = channels is None and all(grey for found in looked.values() for _, grey, _ in found)
+    only_grey = channels is None and all(grey for found in looked.values() for _, grey, *_ in found)
     shape = (*(image_size or sizes[0]), channels or (1 if only_grey else 3))
     rows = None
     if "all" in opened:
@@ -61,7 +63,7 @@ def load(path, split, image_size=None, channels=None, cache=False, *, files=None
     part = "all" if "all" in opened else split
     pictures = Records(opened[part], shape, rows, image_size is None, only_grey)
     # TensorFlow Datasets marks what has no label with -1.
-    is_labelled = all(label is not None and label >= 0 for _, _, label in looked[part])
+    is_labelled = all(label is not None and label >= 0 for *_, label in looked[part])
     class_names = _class_names(path, opened[part][0].path.parent) if is_labelled else None
     if class_names is not None and len(class_names) < 2:
         # One class tells nothing apart.
