@@ -8,6 +8,7 @@ import pytest
 from tests.conformance.portability import RUNTIMES, built, cells, working
 from tests.conformance.rows import ROWS
 from zoo.serving.checking.compare import difference
+from zoo.serving.publishing.runtimes import RUNTIMES as RUNNERS
 from zoo.serving.publishing.runtimes import TOLERANCE, requests_of
 
 _FILES = {"onnx": "model.onnx", "openvino": "model.xml", "litert": "model.tflite"}
@@ -32,16 +33,21 @@ def test_what_the_table_says_to_work_does(name, signature, runtime, tmp_path):
     model, path = built(name), tmp_path / _FILES[format]
     model.export(path, format=format, signature=signature)
     assert path.exists()
+    function, specs = model.signatures()[signature]
+    inputs, _ = requests_of(signature, specs, model.warmup() if hasattr(model, "warmup") else ())[0]
     if format == "litert":
-        run_in_litert(model, signature, path)
+        run_in_litert(function, inputs, path)
+    else:
+        # Convolutions are not made for it: OpenVINO's gave the rows of the request before.
+        run = RUNNERS[format][1](path)
+        some, none = run(inputs), run({key: array[:0] for key, array in inputs.items()})
+        assert [array.shape for array in none.values()] == [(0, *array.shape[1:]) for array in some.values()]
 
 
-def run_in_litert(model, signature, path):
+def run_in_litert(function, inputs, path):
     from ai_edge_litert.interpreter import Interpreter
 
-    function, specs = model.signatures()[signature]
     run = Interpreter(str(path)).get_signature_runner()
-    inputs, _ = requests_of(signature, specs, model.warmup() if hasattr(model, "warmup") else ())[0]
     found = run(**inputs)
     for key, expected in function(**inputs).items():
         assert difference(np.asarray(expected), found[key], TOLERANCE) is None

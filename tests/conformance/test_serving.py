@@ -133,9 +133,11 @@ def test_a_layer_of_keras_gives_what_the_export_does(name, signature, runtime, s
     assert {key: difference(expected[key], found[key].numpy()) for key in found} == dict.fromkeys(expected)
 
 
-# What every signature of every export answers to its warm-up request, and to the same without rows, as shapes.
-WITHOUT_ROWS = """
+# What every signature of every export answers to its warm-up request and to the same without rows, as shapes, and
+# which outputs hide that the first number of the first row is none.
+ANSWERS = """
 import pickle, sys
+import numpy as np
 from zoo.serving.formats.warmup import read_warmup
 from zoo.serving.loader.native import SavedModel
 
@@ -145,26 +147,53 @@ def shapes(model, signature, inputs):
     except ValueError as error:
         return str(error)
 
+def hidden(model, signature, inputs):
+    floats = {key: array.copy() for key, array in inputs.items() if array.dtype.kind == "f"}
+    for array in floats.values():
+        array.flat[0] = np.nan
+    try:
+        outputs = model.run(signature, **inputs | floats) if floats else {}
+    except ValueError as error:
+        return str(error)
+    return [key for key, array in outputs.items() if array.dtype.kind != "f" or not np.isnan(array[0]).any()]
+
 found = {}
 for path in map(__import__("pathlib").Path, sys.argv[1:]):
     with SavedModel(path) as model:
         for name, rows in read_warmup(path):
             none = {key: array[:0] for key, array in rows.items()}
-            found[path.parent.name, name] = shapes(model, name, rows), shapes(model, name, none)
+            answers = shapes(model, name, rows), shapes(model, name, none), hidden(model, name, rows)
+            found[path.parent.name, name] = answers
 sys.stdout.buffer.write(pickle.dumps(found))
 """
 
 
-@pytest.mark.parametrize("onednn", ["0", "1"])
-def test_an_export_takes_a_batch_without_rows(onednn, served):
-    # Read when TensorFlow starts: on by default in TF Serving, and here where the processor has VNNI. Its fused
-    # convolutions refuse no rows, and reflections do anyway. Expected is what some rows give, but for their number.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_ENABLE_ONEDNN_OPTS": onednn}
-    command = [sys.executable, "-c", WITHOUT_ROWS, *(str(served[0] / name / "1") for name in ROWS)]
+@pytest.fixture(scope="module", params=["0", "1"])
+def answers(request, served):
+    """{(model, signature): what `ANSWERS` says}, without and with oneDNN.
+
+    It is read when TensorFlow starts: on by default in TF Serving, and here where the processor has VNNI.
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_ENABLE_ONEDNN_OPTS": request.param}
+    command = [sys.executable, "-c", ANSWERS, *(str(served[0] / name / "1") for name in ROWS)]
     found = pickle.loads(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
     assert {name for name, _ in found} == {*ROWS}
+    return found
+
+
+def test_no_export_hides_that_an_input_is_no_number(answers):
+    """NaN gives NaN in every output; a signature with outputs that cannot be NaN, as labels and texts, refuses it."""
+    hidden = {signature: outputs for signature, (*_, outputs) in answers.items() if outputs}
+    assert hidden.keys() == {("fcn", "from_floats"), ("seq2seq", "sample")}, hidden
+    assert "`images` must be finite" in hidden["fcn", "from_floats"]
+    assert "`temperature` must be" in hidden["seq2seq", "sample"]
+
+
+def test_an_export_takes_a_batch_without_rows(answers):
+    # Fused convolutions of oneDNN refuse no rows, and reflections do anyway. Expected is what some rows give, but for
+    # their number.
     wrong = {}
-    for signature, (some, none) in found.items():
+    for signature, (some, none, _) in answers.items():
         expected = {key: (0, *shape[1:]) for key, shape in some.items()}
         if none != expected:
             wrong[signature] = expected, none

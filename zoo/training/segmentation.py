@@ -20,6 +20,8 @@ from zoo.training.model import TrainStepModel
 _CLOSE, _WARMUP_SEEDS = 2e-5, 10
 # Pixels of a side of the noise in a request; large pictures of noise alone mostly have scores so close.
 _NOISE = (64, 32, 16, 8)
+# Before what TensorFlow says it found: " : Tensor had NaN values".
+_FINITE = "`images` must be finite, since labels could not show what is not; send float32 in [0, 255]"
 
 
 class SegmentationModel(TrainStepModel):
@@ -108,7 +110,8 @@ class SegmentationModel(TrainStepModel):
         """What is served: labels and probabilities of images of one size, and labels of those in files.
 
         `segment`, which is `serving_default` too, takes uint8 images of any one size, and returns uint8 `labels`.
-        `probabilities` returns those as well, and `from_floats` does the same for float32 images in [0, 255].
+        `probabilities` returns those as well, and `from_floats` does the same for float32 images in [0, 255]; a request
+        with NaN or infinity fails, since labels could not show it.
         `from_bytes` takes JPEG, PNG, GIF or BMP files, each of a size of its own, and brings them to `image_size` with
         their aspect kept. Its labels are of that canvas, 255 beside the picture, and `sizes` says how high and wide the
         picture is on it. How a camera was held (EXIF) is not read. A picture of more than 33,554,432 pixels is refused
@@ -124,7 +127,7 @@ class SegmentationModel(TrainStepModel):
             "serving_default": segment,
             "segment": segment,
             "probabilities": (partial(_probabilities, logits), images),
-            "from_floats": (partial(_probabilities, logits), floats),
+            "from_floats": (partial(_from_floats, logits), floats),
             "from_bytes": (partial(_from_bytes, never_empty(logits), self.image_size), files),
         }
 
@@ -313,6 +316,10 @@ def _segment(logits, images):
 def _probabilities(logits, images):
     scores = logits(tf.cast(images, tf.float32))
     return {"labels": most_likely(scores), "probabilities": tf.nn.softmax(scores)}
+
+
+def _from_floats(logits, images):
+    return _probabilities(logits, tf.debugging.check_numerics(images, _FINITE))
 
 
 def _from_bytes(logits, canvas, image_bytes):

@@ -106,6 +106,7 @@ def test_labels_of_versions_that_are_served(tmp_path):
 def test_no_models_and_bad_names(tmp_path):
     no_model, no_config = base_problems(tmp_path)
     assert "There is no model in" in no_model and "There is no models.config" in no_config
+    assert "`zoo.serving.publish(model, " in no_config and "`model.export` writes a version alone" in no_config
     make(tmp_path, "a-b/1")
     write_config(tmp_path)
     (bad,) = base_problems(tmp_path)

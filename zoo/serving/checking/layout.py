@@ -112,7 +112,12 @@ def base_problems(base):
         except ValueError as error:
             problems.append(str(error))
     if not (base / CONFIG_FILE).is_file():
-        return [*problems, f"There is no {CONFIG_FILE}, so TF Serving does not start; zoo.serving.publish writes it."]
+        return [
+            *problems,
+            f"There is no {CONFIG_FILE}, so TF Serving does not start on this folder. `zoo.serving.publish(model, "
+            f"{str(base)!r}, name, card={{}})` writes a version and lists it there; `model.export` writes a version "
+            f"alone: `zoo check {base / 'name'}` checks one model, and TF Serving's `--model_base_path` serves it.",
+        ]
     try:
         models = read_config(base / CONFIG_FILE).model_config_list.config
     except ValueError as error:

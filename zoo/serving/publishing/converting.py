@@ -14,6 +14,7 @@ import tensorflow as tf
 from zoo.checks import check_choice, check_kind
 from zoo.files import already_exists, partial_folder
 from zoo.serving.publishing.runtimes import compare, missing_runtime, requests_of
+from zoo.serving.publishing.tracing import of_any_rows
 
 # {format: (end of the file's name, packages that Keras needs for it)}
 FORMATS = {
@@ -100,7 +101,11 @@ def convert(signatures, path, *, format, signature, track, warmup=()):
             with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 keras.Model.export(
-                    _Endpoint(function, track), str(folder / path.name), format, verbose=False, input_signature=given
+                    _Endpoint(of_any_rows(function, specs), track),
+                    str(folder / path.name),
+                    format,
+                    verbose=False,
+                    input_signature=given,
                 )
             if format == "onnx":
                 # Of what ONNX lacks, tf2onnx writes the names of TensorFlow's operations.

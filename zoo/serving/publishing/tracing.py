@@ -32,16 +32,26 @@ def trace(signatures):
     functions = {}
     for name, (function, specs) in signatures.items():
         named = {key: tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in specs.items()}
-        # What stands for no text or file at all, only the function could know.
-        is_of_numbers = all(spec.dtype != tf.string for spec in specs.values())
-        endpoint = _by_keyword(never_empty(function) if is_of_numbers else function)
-        functions[name] = tf.function(endpoint, autograph=False).get_concrete_function(**named)
+        endpoint = tf.function(_by_keyword(of_any_rows(function, specs)), autograph=False)
+        functions[name] = endpoint.get_concrete_function(**named)
         _check_outputs(name, functions[name].structured_outputs)
     problems = rules.signature_problems({name: describe(function) for name, function in functions.items()})
     for function in functions.values():
         problems += rules.graph_problems(function.graph.as_graph_def(), dir(tf.raw_ops))
     _refuse(dict.fromkeys(problems))
     return functions
+
+
+def of_any_rows(function, specs):
+    """The function of a signature for batches of no rows too, if it takes numbers alone.
+
+    Example:
+
+        of_any_rows(*model.signatures()["serving_default"])
+    """
+    # What stands for no text or file at all, only the function could know.
+    is_of_numbers = all(spec.dtype != tf.string for spec in specs.values())
+    return never_empty(function) if is_of_numbers else function
 
 
 def _by_keyword(function):
