@@ -45,6 +45,7 @@ ALLOWED = {
         "networks",
         "ot",
         "random",
+        "rows",
         "saving",
         "schedules",
         "training",

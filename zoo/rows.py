@@ -43,3 +43,35 @@ def never_empty(function):
         return tf.nest.map_structure(cut, function(*args, **kwargs))
 
     return given_rows
+
+
+def finite_only(function):
+    """A function of named tensors that fails, in a graph too, where a float that it is given is NaN or infinite.
+
+    Classes and texts cannot show it, and nor do numbers: a rectifier may turn NaN into 0. Programs of other runtimes do
+    not look.
+
+    Args:
+        function: Function of tensors by keyword.
+
+    Returns:
+        The same function, which raises `tf.errors.InvalidArgumentError`; TF Serving answers INVALID_ARGUMENT.
+
+    Example:
+        served = finite_only(lambda latents: {"images": generator(latents)})
+    """
+
+    @functools.wraps(function)
+    def of_finite(**inputs):
+        return function(**{name: _checked(name, tensor) for name, tensor in inputs.items()})
+
+    return of_finite
+
+
+def _checked(name, tensor):
+    tensor = tf.convert_to_tensor(tensor)
+    if not tensor.dtype.is_floating:
+        return tensor
+    # TensorFlow adds ": Tensor had NaN values".
+    message = f"`{name}` must be finite, since what is not may give an answer that looks right. Received "
+    return tf.debugging.check_numerics(tensor, message)

@@ -15,6 +15,7 @@ from zoo.losses.autoencoding import (
     sigmoid_contraction,
     squared_error,
 )
+from zoo.rows import finite_only
 from zoo.training import CodeModel, check_coder, check_no_batch_norm, minimize, with_shapes
 
 RECONSTRUCTIONS = {"squared_error": squared_error, "cross_entropy": cross_entropy}
@@ -195,7 +196,7 @@ class Autoencoder(CodeModel):
         def score(**given):
             return {"reconstruction_loss": self.score(*given.values())}
 
-        return {**base, "score": (score, examples)}
+        return {**base, "score": (finite_only(score), examples)}
 
 
 def _activation(layer):

@@ -15,6 +15,7 @@ from zoo.losses.adversarial import (
     mean_absolute_error,
     non_saturating_generator,
 )
+from zoo.rows import finite_only
 from zoo.training import (
     ImagePool,
     TrainStepModel,
@@ -257,7 +258,7 @@ class CycleGAN(TrainStepModel):
         served = {}
         for direction, network in self.translators.items():
             images = tf.TensorSpec(network.input_shape, tf.float32)
-            served[direction] = (partial(_from_images, network), {"images": images})
+            served[direction] = (finite_only(partial(_from_images, network)), {"images": images})
             files = tf.TensorSpec((None,), tf.string)
             served[f"{direction}_encoded"] = (partial(_from_files, network), {"image_bytes": files})
         return {"serving_default": served["x_to_y"], **served}

@@ -10,6 +10,7 @@ import tensorflow as tf
 from zoo import distributions, random
 from zoo.checks import check_choice, check_number, check_positive, check_whole
 from zoo.losses.variational import binarize, importance_weighted_bound
+from zoo.rows import finite_only
 from zoo.training import CodeModel, check_coder, draw_keys, first_draw_keys, latents_of, minimize, rows_of, with_shapes
 
 # Examples, and samples of each, that `log_likelihood` takes at a time.
@@ -310,4 +311,4 @@ class VAE(CodeModel):
         def score(seed, **given):
             return self.score(*given.values(), first_draw_keys(seed))
 
-        return {**base, "sample": (sample, seeds), "score": (score, {**examples, **seeds})}
+        return {**base, "sample": (sample, seeds), "score": (finite_only(score), {**examples, **seeds})}

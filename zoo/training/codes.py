@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.checks import check_whole
+from zoo.rows import finite_only
 from zoo.training.inputs import rows_of
 from zoo.training.latents import check_network
 from zoo.training.model import TrainStepModel
@@ -84,10 +85,10 @@ class CodeModel(TrainStepModel):
             return {self.example_name: self.call(*given.values())}
 
         return {
-            "serving_default": (reconstruct, examples),
-            "encode": (encode, examples),
-            "decode": (decode, codes),
-            "reconstruct": (reconstruct, examples),
+            "serving_default": (finite_only(reconstruct), examples),
+            "encode": (finite_only(encode), examples),
+            "decode": (finite_only(decode), codes),
+            "reconstruct": (finite_only(reconstruct), examples),
         }
 
 

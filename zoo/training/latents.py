@@ -9,6 +9,7 @@ from keras import ops
 
 from zoo import random
 from zoo.checks import check_number, check_positive, check_whole
+from zoo.rows import finite_only
 from zoo.training.inputs import array_of, rows_of
 from zoo.training.model import TrainStepModel
 from zoo.training.updates import update_average
@@ -367,6 +368,6 @@ def signatures(network):
         return from_latents(latents_of(first_draw_keys(seed), latent_dim))
 
     return {
-        "serving_default": (from_latents, {"latents": tf.TensorSpec((None, latent_dim), tf.float32)}),
+        "serving_default": (finite_only(from_latents), {"latents": tf.TensorSpec((None, latent_dim), tf.float32)}),
         "sample": (from_seeds, {"seed": tf.TensorSpec((None,), tf.int64)}),
     }

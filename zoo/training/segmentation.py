@@ -10,7 +10,7 @@ import tensorflow as tf
 from zoo.checks import VOID, check_positive
 from zoo.confusion import confusion_scores
 from zoo.encoded import encode, fit_all_to_canvas
-from zoo.rows import never_empty
+from zoo.rows import finite_only, never_empty
 from zoo.training.detections import IMAGES, check_images
 from zoo.training.examples import check_pairs_of, first_batch
 from zoo.training.inputs import array_of, images_by_size, in_order
@@ -20,8 +20,6 @@ from zoo.training.model import TrainStepModel
 _CLOSE, _WARMUP_SEEDS = 2e-5, 10
 # Pixels of a side of the noise in a request; large pictures of noise alone mostly have scores so close.
 _NOISE = (64, 32, 16, 8)
-# Before what TensorFlow says it found: " : Tensor had NaN values".
-_FINITE = "`images` must be finite, since labels could not show what is not; send float32 in [0, 255]"
 
 
 class SegmentationModel(TrainStepModel):
@@ -110,8 +108,7 @@ class SegmentationModel(TrainStepModel):
         """What is served: labels and probabilities of images of one size, and labels of those in files.
 
         `segment`, which is `serving_default` too, takes uint8 images of any one size, and returns uint8 `labels`.
-        `probabilities` returns those as well, and `from_floats` does the same for float32 images in [0, 255]; a request
-        with NaN or infinity fails, since labels could not show it.
+        `probabilities` returns those as well, and `from_floats` does the same for float32 images in [0, 255].
         `from_bytes` takes JPEG, PNG, GIF or BMP files, each of a size of its own, and brings them to `image_size` with
         their aspect kept. Its labels are of that canvas, 255 beside the picture, and `sizes` says how high and wide the
         picture is on it. How a camera was held (EXIF) is not read. A picture of more than 33,554,432 pixels is refused
@@ -127,7 +124,7 @@ class SegmentationModel(TrainStepModel):
             "serving_default": segment,
             "segment": segment,
             "probabilities": (partial(_probabilities, logits), images),
-            "from_floats": (partial(_from_floats, logits), floats),
+            "from_floats": (finite_only(partial(_probabilities, logits)), floats),
             "from_bytes": (partial(_from_bytes, never_empty(logits), self.image_size), files),
         }
 
@@ -316,10 +313,6 @@ def _segment(logits, images):
 def _probabilities(logits, images):
     scores = logits(tf.cast(images, tf.float32))
     return {"labels": most_likely(scores), "probabilities": tf.nn.softmax(scores)}
-
-
-def _from_floats(logits, images):
-    return _probabilities(logits, tf.debugging.check_numerics(images, _FINITE))
 
 
 def _from_bytes(logits, canvas, image_bytes):
