@@ -31,7 +31,7 @@ ALLOWED = {
     "decoding": {"checks", "random"},
     "losses": {"checks", "ot"},
     "distributions": {"checks"},
-    "detection": set(),
+    "detection": {"rows"},
     "training": {"checks", "confusion", "decoding", "detection", "encoded", "random", "rows", "serving", "vocabulary"},
     "unpickling": {"archive"},
     "networks": {"archive", "checks", "random", "unpickling"},

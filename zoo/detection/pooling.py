@@ -1,8 +1,11 @@
 """Features of regions: RoIAlign (He et al. 2017, section 3), and the RoIPool that it replaced (Girshick 2015)."""
 
 import math
+from functools import partial
 
 import tensorflow as tf
+
+from zoo.rows import never_empty
 
 # Where a region is of this side, it is read from this level (Lin et al. 2017, equation 1).
 _CANONICAL_SIDE, _CANONICAL_LEVEL = 224, 4
@@ -66,7 +69,9 @@ def _align(features, levels, starts, steps, images, size, samples):
         parts, rows = [], []
         for level, one in zip(order, given, strict=True):
             rows.append(tf.where(levels == level)[:, 0])
-            parts.append(_crops(one, *(tf.gather(each, rows[-1]) for each in (starts, steps, images)), size, samples))
+            # Of a level without regions OpenVINO would make nothing of all the model.
+            crops = never_empty(partial(_crops, one, size=size, samples=samples))
+            parts.append(crops(*(tf.gather(each, rows[-1]) for each in (starts, steps, images))))
         return tf.gather(tf.concat(parts, 0), tf.math.invert_permutation(tf.concat(rows, 0))), gradient
 
     return aligned(*(features[level] for level in order))
