@@ -91,8 +91,9 @@ def convert(signatures, path, *, format, signature, track, warmup=()):
         )
     function, specs = signatures[signature]
     requests, without = requests_of(signature, specs, warmup), missing_runtime(format)
-    if format != "litert":  # The others keep inputs and outputs in one list of names.
-        function = _with_names_apart(function, specs)
+    if format != "litert":
+        # The others keep inputs and outputs in one list of names; of bytes, LiteRT cannot make a row without Flex.
+        function = _with_names_apart(of_any_rows(function, specs), specs)
     # Keras names the inputs of OpenVINO in the order of this dict, which its graph has sorted.
     given = [{name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in sorted(specs.items())}]
     with partial_folder(path.parent, path.name) as folder:
@@ -101,11 +102,7 @@ def convert(signatures, path, *, format, signature, track, warmup=()):
             with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 keras.Model.export(
-                    _Endpoint(of_any_rows(function, specs), track),
-                    str(folder / path.name),
-                    format,
-                    verbose=False,
-                    input_signature=given,
+                    _Endpoint(function, track), str(folder / path.name), format, verbose=False, input_signature=given
                 )
             if format == "onnx":
                 # Of what ONNX lacks, tf2onnx writes the names of TensorFlow's operations.
