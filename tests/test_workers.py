@@ -32,7 +32,7 @@ def trained(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_two_workers_equal_one(name, trained):
-    """Batches of seven rows, split four and three, two steps at a time; weights, running means, and the saved file."""
+    """Batches of seven and five rows, split unevenly, three steps at a time; weights, running means, the saved file."""
     _, expected, logs, _ = plain_training(name)
     assert largest_difference(expected, worker.read(trained / f"{name}.end.npz")) < 1e-5
     assert largest_difference(expected, keras.models.load_model(trained / f"{name}.keras").get_weights()) < 1e-5

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.conformance.rows import ROWS, ROWS_PER_BATCH, compile_sgd, fit
+from tests.conformance.rows import NUM_ROWS, ROWS, ROWS_PER_BATCH, compile_sgd, fit
 from zoo.runs.devices import make_strategy
 from zoo.training import is_chief
 
@@ -27,8 +27,8 @@ def main(folder):
         with strategy.scope():
             model = row.build()
             model.set_weights(read(folder / f"{name}.start.npz"))
-            compile_sgd(model, row.learning_rate, steps_per_execution=2, **EXTRA.get(name, {}))
-        logs = fit(model, row.examples(3 * ROWS_PER_BATCH), batch_size=ROWS_PER_BATCH).history
+            compile_sgd(model, row.learning_rate, steps_per_execution=3, **EXTRA.get(name, {}))
+        logs = fit(model, row.examples(NUM_ROWS), batch_size=ROWS_PER_BATCH).history
         if is_chief(strategy):
             model.save(folder / f"{name}.keras")
             np.savez(folder / f"{name}.end.npz", *model.get_weights())

@@ -54,7 +54,8 @@ class TrainFunction:
         steps = max(1, min(model.steps_per_execution, model.steps_left))
         wish = tf.constant([float(model.stop_requested), float(model.interrupted)])
         if isinstance(iterator, (tf.data.Iterator, tf.distribute.DistributedIterator)):
-            wishes, logs = self._on_iterator(iterator, tf.constant(steps), wish)
+            for count in self._loops(steps):
+                wishes, logs = self._on_iterator(iterator, tf.constant(count), wish)
         else:
             for data, _ in zip(iterator, range(steps), strict=False):
                 wishes, logs = self._on_data(data, wish)
@@ -66,6 +67,20 @@ class TrainFunction:
             model.stop_requested = model.stop_training = True
             model.interrupted = model.interrupted or bool(interrupted)
         return logs
+
+    def _loops(self, steps):
+        """The steps of each of the loops that make up an execution.
+
+        On several replicas the last step of an epoch, whose batch may be smaller, has one to itself, and where no one
+        knows which is the last, each. Within a loop of TensorFlow 2.21, all messages of one place must have one shape,
+        and points that all replicas gather have that of the batch.
+        """
+        left = self.model.steps_left
+        if steps == 1 or self.strategy.num_replicas_in_sync == 1:
+            return [steps]
+        if left == math.inf:
+            return [1] * steps
+        return [steps - 1, 1] if steps == left else [steps]
 
     def _steps_on_iterator(self, iterator, steps, wish):
         if self.model.steps_per_execution == 1 or self.model.run_eagerly:
