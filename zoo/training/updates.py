@@ -70,6 +70,10 @@ def minimize(objective, inputs, networks, optimizer, batch, joint=None, keep=())
 
     gradients, sums, together, kept = _computed(gradients_of, batch)(tf.range(batch.num_rows), *inputs)
     moved = [variable for variable, used in zip(variables, connected, strict=True) if used]
+    # What is told of the weights as they were is made before they move: of a bias that no gradient depends on,
+    # TensorFlow 2.21's dependency optimizer forgets, for batches of any size, that it is read first.
+    with tf.control_dependencies([*sums.values(), *tf.nest.flatten(kept)]):
+        gradients = [tf.identity(gradient) for gradient in gradients]
     optimizer.apply(_agreed(gradients, optimizer, batch), moved)
     rows = ops.cast(batch.num_rows, "float32")
     means = {name: tf.math.divide_no_nan(total, rows) for name, total in sums.items()}
