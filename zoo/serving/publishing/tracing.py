@@ -60,10 +60,12 @@ def without_xla():
 
     def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1):
         axis = 1 if backend.standardize_data_format(data_format) == "channels_first" else -1
+        options = (strides, padding, data_format, dilation_rate)
+        if inputs.shape[axis] in (None, kernel.shape[-2]):
+            return compiled(inputs, kernel, *options)
         groups = inputs.shape[axis] // kernel.shape[-2]
         pairs = zip(tf.split(inputs, groups, axis), tf.split(kernel, groups, -1), strict=True)
-        parts = [compiled(*pair, strides, padding, data_format, dilation_rate) for pair in pairs]
-        return tf.concat(parts, axis) if groups > 1 else parts[0]
+        return tf.concat([compiled(*pair, *options) for pair in pairs], axis)
 
     backend.nn.conv = conv
     try:
