@@ -64,19 +64,6 @@ def compiled(**execution):
     return model
 
 
-def test_replicas_and_compiled_steps_give_the_weights_of_one(two_replicas):
-    """The design's bound. Seven rows, split four and three, in each of two steps."""
-    examples, plain = ROWS["gan"].examples(14), compiled()
-    start = plain.get_weights()
-    with two_replicas.scope():
-        model = compiled(jit_compile=True, gradient_accumulation_steps=2)
-    model.set_weights(start)
-    for one in (plain, model):
-        fit(one, examples, epochs=1, batch_size=7)
-    assert largest_difference(start, plain.get_weights()) > 1e-3
-    assert largest_difference(plain.get_weights(), model.get_weights()) < 1e-5
-
-
 def test_files_keep_slots_and_options_and_go_on_to_the_bit(tmp_path):
     examples, whole = ROWS["gan"].examples(16), compiled()
     fit(whole, examples, epochs=1)

@@ -1,4 +1,4 @@
-"""SGD decays weights as Caffe, Detectron and PyTorch do, and its training keeps what all training keeps."""
+"""SGD decays weights as Caffe, Detectron and PyTorch do; its training, and Muon's, keep what all training keeps."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ import tensorflow as tf
 from tests.conformance.rows import ROWS, fit, largest_difference
 from tests.test_muon import draws, moved
 from zoo.runs.optimizers import cosine_optimizer
-from zoo.training import SGD
+from zoo.training import SGD, Muon
 
 RATE, MOMENTUM = 0.1, 0.9
 
@@ -96,16 +96,24 @@ def compiled(**execution):
     return model
 
 
-def test_replicas_and_compiled_steps_give_the_weights_of_one(two_replicas):
-    """The design's bound. Seven rows, split four and three, in each of two steps."""
-    examples, plain = ROWS["gan"].examples(14), compiled()
-    start = plain.get_weights()
+def test_replicas_and_compiled_steps_of_sgd_and_muon_give_the_weights_of_one(two_replicas):
+    """The design's bound. Seven rows, split four and three, in each of two steps; each moves one of two networks."""
+
+    def build(**execution):
+        model = ROWS["gan"].build()
+        discriminator_optimizer = SGD(0.05, momentum=0.9, weight_decay=0.5)
+        model.compile(discriminator_optimizer, Muon(1e-3, exclude_layers=["dense"]), **execution)
+        return model
+
+    examples, plain = ROWS["gan"].examples(14), build()
+    start = [plain.discriminator.get_weights(), plain.generator.get_weights()]
     with two_replicas.scope():
-        model = compiled(jit_compile=True, gradient_accumulation_steps=2)
-    model.set_weights(start)
+        model = build(jit_compile=True, gradient_accumulation_steps=2)
+    model.set_weights(plain.get_weights())
     for one in (plain, model):
         fit(one, examples, epochs=1, batch_size=7)
-    assert largest_difference(start, plain.get_weights()) > 1e-3
+    for before, network in zip(start, (plain.discriminator, plain.generator), strict=True):
+        assert largest_difference(before, network.get_weights()) > 1e-3
     assert largest_difference(plain.get_weights(), model.get_weights()) < 1e-5
 
 

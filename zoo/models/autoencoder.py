@@ -16,7 +16,7 @@ from zoo.losses.autoencoding import (
     squared_error,
 )
 from zoo.rows import finite_only
-from zoo.training import CodeModel, check_coder, check_no_batch_norm, minimize, with_shapes
+from zoo.training import CodeModel, check_coder, check_no_batch_norm, minimize, range_of, with_shapes
 
 RECONSTRUCTIONS = {"squared_error": squared_error, "cross_entropy": cross_entropy}
 
@@ -38,7 +38,7 @@ class Autoencoder(CodeModel):
         corruption_level: Standard deviation of Gaussian noise, in the examples' unit; share of the values, from 0 to
             1, for the others.
         sparsity: None, "l1", or "kl", between `target_activity` and each unit's mean activity in the batch over all
-            replicas; the encoder then ends in a sigmoid.
+            replicas; the encoder then ends in a sigmoid, or else in values in [0, 1].
         sparsity_weight: Weight of that penalty.
         target_activity: In (0, 1).
         contraction: None, "exact", the squared norm of the Jacobian, in closed form if the encoder is one sigmoid
@@ -97,12 +97,8 @@ class Autoencoder(CodeModel):
         check_number("target_activity", target_activity, 0, below=1, above=True)
         check_choice("contraction", contraction, (None, "exact", "estimate"))
         check_number("contraction_weight", contraction_weight, 0)
-        if sparsity == "kl" and _activation(encoder.layers[-1]) != "sigmoid":
-            raise ValueError(
-                'With sparsity "kl", activities are compared with a probability, so the encoder must end in a sigmoid. '
-                f"Received: activation {_activation(encoder.layers[-1])!r} in its last layer. Pass "
-                '`output_activation="sigmoid"` to `mlp_encoder`, or take sparsity "l1".'
-            )
+        if sparsity == "kl":
+            _check_activities(encoder)
         if contraction is not None:
             check_no_batch_norm(encoder, "encoder", "the contraction")
         self.encoder, self.decoder = encoder, decoder
@@ -199,13 +195,20 @@ class Autoencoder(CodeModel):
         return {**base, "score": (finite_only(score), examples)}
 
 
-def _activation(layer):
-    return getattr(getattr(layer, "activation", None), "__name__", None)
+def _check_activities(encoder):
+    """Refuses an encoder whose codes are no activities in [0, 1], whatever it ends in."""
+    least, largest = range_of(encoder)
+    if least < 0 or largest > 1:
+        raise ValueError(
+            'With sparsity "kl", activities are compared with a probability, so the encoder must end in a sigmoid, or '
+            f"else in values from 0 to 1, whatever it is given. Received: codes from {least:.3g} to {largest:.3g}, of "
+            'noise. Pass `output_activation="sigmoid"` to `mlp_encoder`, or take sparsity "l1".'
+        )
 
 
 def _sigmoid_kernel(encoder):
     """The weights of an encoder that is one sigmoid layer, or None."""
     only_move = (keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Reshape)
     others = [layer for layer in encoder.layers if not isinstance(layer, only_move)]
-    is_one = len(others) == 1 and isinstance(others[0], keras.layers.Dense) and _activation(others[0]) == "sigmoid"
-    return others[0].kernel if is_one else None
+    is_one = len(others) == 1 and isinstance(others[0], keras.layers.Dense)
+    return others[0].kernel if is_one and others[0].activation is keras.activations.sigmoid else None

@@ -35,6 +35,7 @@ from zoo.training.latents import (
 from zoo.training.loop import TrainFunction
 from zoo.training.model import TrainStepModel, whole_number
 from zoo.training.muon import Muon
+from zoo.training.outputs import range_of
 from zoo.training.pairs import check_pairs, check_translators, only_pairs
 from zoo.training.pool import ImagePool
 from zoo.training.segmentation import SegmentationModel, confusion_of
@@ -86,6 +87,7 @@ __all__ = [
     "minimize",
     "num_workers",
     "only_pairs",
+    "range_of",
     "rows_of",
     "share_weights",
     "shares",

@@ -12,6 +12,7 @@ from zoo.checks import check_number, check_positive, check_whole
 from zoo.rows import finite_only
 from zoo.training.inputs import array_of, rows_of
 from zoo.training.model import TrainStepModel
+from zoo.training.outputs import last_operation
 from zoo.training.updates import update_average
 
 
@@ -76,7 +77,12 @@ def with_shapes(**networks):
     Raises:
         ValueError: If one cannot be called on what it was built for.
     """
-    return [_with_shape(name, network) for name, network in networks.items()]
+    made = {}
+    for name, network in networks.items():
+        # One that is given twice stays one.
+        if id(network) not in made:
+            made[id(network)] = _with_shape(name, network)
+    return [made[id(network)] for network in networks.values()]
 
 
 def _with_shape(name, network):
@@ -137,6 +143,15 @@ def check_network(name, network):
             f"The {name} must take one tensor and return one. Received: input shape {network.input_shape}, output "
             f"shape {network.output_shape}. Join them within the network."
         )
+    structures = {"input": getattr(network, "input", None)}
+    if not isinstance(structures["input"], dict):
+        structures["output"] = network.compute_output_spec(keras.KerasTensor(network.input_shape))
+    for side, structure in structures.items():
+        if isinstance(structure, dict):
+            raise ValueError(
+                f"The {name} must take one tensor and return one. Received: its {side} is a dict with "
+                f"{', '.join(map(repr, structure))}. Give `keras.Model` the tensor itself."
+            )
 
 
 def check_generator(generator):
@@ -184,11 +199,11 @@ def check_scores(name, judge):
             f"The {name} must end in one value per example (or per patch): shape (batch, ..., 1). "
             f"Received: output shape {judge.output_shape}. End it with `Dense(1)` and no activation."
         )
-    activation = getattr(getattr(judge.layers[-1], "activation", None), "__name__", None)
-    if activation in ("sigmoid", "softmax"):
+    last = last_operation(judge)
+    if last in ("Sigmoid", "Softmax"):
         raise ValueError(
             f"The {name} must end in a value without bounds, since the loss applies what it needs. Received: "
-            f"activation {activation!r} in its last layer. End it with `Dense(1)` and no activation."
+            f"activation {last.lower()!r} at its end. End it with `Dense(1)` and no activation."
         )
 
 
@@ -212,7 +227,7 @@ def check_features(critic, generator):
 
 
 def check_no_batch_norm(network, name="critic", penalty="the gradient penalty"):
-    """Refuses batch normalisation, also in nested networks, under a penalty on gradients at single examples.
+    """Refuses batch normalisation, also within other layers, under a penalty on gradients at single examples.
 
     Args:
         network: `keras.Model`.
@@ -231,12 +246,8 @@ def check_no_batch_norm(network, name="critic", penalty="the gradient penalty"):
 
 
 def batch_norms(network):
-    """The layers of a `keras.Model`, also in nested networks, whose output for a row depends on the other rows."""
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            yield layer
-        elif isinstance(layer, keras.Model):
-            yield from batch_norms(layer)
+    """The layers of a `keras.Model`, also within others, whose output for a row depends on the other rows."""
+    return [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def _check_pair(name, judge, generator):
@@ -280,13 +291,24 @@ def averaged(generator, decay):
 
     Returns:
         `keras.Model` with the weights of `generator`.
+
+    Raises:
+        ValueError: If a layer cannot be made again from what its `get_config` returns.
     """
     if decay is None:
         return generator
     check_number("generator_ema", decay, 0, below=1)
     is_graph = isinstance(generator, (keras.Sequential, keras.Model)) and hasattr(generator, "inputs")
-    average = keras.models.clone_model(generator) if is_graph else type(generator).from_config(generator.get_config())
-    average.set_weights(generator.get_weights())
+    try:
+        make = keras.models.clone_model if is_graph else lambda network: type(network).from_config(network.get_config())
+        average = make(generator)
+        average.set_weights(generator.get_weights())
+    except Exception as error:  # Layers raise what they like.
+        raise ValueError(
+            f"An average of the weights needs a second network like {generator.name!r}, which could not be made of "
+            f"its configuration: {error} The `get_config` of each layer of a class of your own must return all "
+            "arguments of its constructor. Or leave the average out."
+        ) from error
     average.trainable = False
     return average
 

@@ -16,6 +16,7 @@ from zoo.training.inputs import examples_in, is_symbolic, rows_of
 from zoo.training.loop import EpochSteps, TestFunction, TrainFunction
 from zoo.training.monitors import settle_monitors
 from zoo.training.optimizers import NamedOptimizers, check_not_synchronised, named_optimizers, ready
+from zoo.training.sharing import check_apart, check_restorable
 from zoo.training.workers import lost_workers_named, num_workers
 
 
@@ -182,8 +183,8 @@ class TrainStepModel(keras.Model):
 
         Raises:
             ValueError: If an option is unknown or out of range, an optimizer accumulates gradients itself or is given
-                to two networks, or a network whose batch normalisation is synchronised over replicas is to be
-                compiled or to accumulate.
+                to two networks, networks of two optimizers share a weight, or a network whose batch normalisation
+                is synchronised over replicas is to be compiled or to accumulate.
 
         Example:
             model.compile()
@@ -191,6 +192,7 @@ class TrainStepModel(keras.Model):
         """
         names = list(self.optimizer_networks)
         optimizers = named_optimizers(names, optimizers, named, self.default_optimizer)
+        check_apart({name: self.networks_of(name) for name in names})
         check_positive("steps_per_execution", steps_per_execution)
         check_positive("gradient_accumulation_steps", gradient_accumulation_steps)
         check_choice("jit_compile", jit_compile, (True, False, "auto"))
@@ -443,6 +445,8 @@ class TrainStepModel(keras.Model):
         """`keras.Model.save`, in the format that keeps the slots of several optimizers."""
         if not str(filepath).endswith(".keras"):
             raise ValueError(f"A model is saved in a file that ends in .keras. Received: {filepath}.")
+        networks = [self.networks_of(name) for name in self.optimizer_networks]
+        check_restorable({attribute: network for part in networks for attribute, network in part.items()})
         super().save(filepath, overwrite=overwrite, **kwargs)
 
     def export(self, filepath, format="tf_saved_model", *, signature="serving_default"):

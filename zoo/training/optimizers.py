@@ -88,9 +88,12 @@ class _Named:
 
 
 def trainable_variables(networks):
-    """What an optimizer moves: the trainable variables of a `keras.Model`, or of a tuple of several, in order."""
+    """What an optimizer moves: the trainable variables of a `keras.Model`, or of a tuple of several, in order.
+
+    One that several share is there once: its gradient is the sum over all paths that lead to it.
+    """
     networks = networks if isinstance(networks, tuple) else (networks,)
-    return [variable for network in networks for variable in network.trainable_variables]
+    return list({id(one): one for network in networks for one in network.trainable_variables}.values())
 
 
 def ready(name, optimizer, networks):
@@ -120,7 +123,7 @@ def ready(name, optimizer, networks):
             f"other. Received: gradient_accumulation_steps={inner.gradient_accumulation_steps} in the optimizer. "
             "Give `gradient_accumulation_steps` to `compile` instead: it takes each batch in parts."
         )
-    half = any(network.compute_dtype == "float16" for network in networks)
+    half = any(layer.compute_dtype == "float16" for network in networks for layer in network._flatten_layers())
     if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(trainable_variables(networks))
@@ -164,10 +167,8 @@ def check_not_synchronised(name, network):
     Raises:
         ValueError: If `network`, which messages call `name`, has such a layer.
     """
-    for layer in network.layers:
-        if isinstance(layer, keras.Model):
-            check_not_synchronised(name, layer)
-        elif getattr(layer, "synchronized", False):
+    for layer in network._flatten_layers():
+        if getattr(layer, "synchronized", False):
             raise ValueError(
                 f"The {name} has batch normalisation that meets the other replicas within each pass (layer "
                 f"{layer.name!r}), which neither XLA nor the loop over micro-batches can contain. Leave out "

@@ -79,10 +79,14 @@ def graph_problems(graph, known_ops):
         f"registered to support Op '{op}'\"; use TensorFlow ops."
         for op in sorted(used & _PYTHON_OPS)
     ]
-    if any(item.attr["_XlaMustCompile"].b for item in (*functions, *nodes) if "_XlaMustCompile" in item.attr):
+    if any(_is_compiled(item) for item in (*functions, *nodes)):
+        compiled = {function.signature.name for function in functions if _is_compiled(function)}
+        callers = {node.name for node in nodes if _is_compiled(node) or _called(node) in compiled}
         problems.append(
             "The graph holds a tf.function with jit_compile=True, which TF Serving refuses because its XLA is off: "
-            '"Function invoked by the following node is not compilable"; export the function without jit_compile.'
+            f'"Function invoked by the following node is not compilable"; it is called by {names_of(callers)}; export '
+            "the function without jit_compile. Keras itself compiles convolutions of volumes with channels first: take "
+            "`data_format='channels_last'`."
         )
     custom = sorted(used - {f.signature.name for f in functions} - _PYTHON_OPS - set(known_ops or used))
     if custom:
@@ -91,6 +95,14 @@ def graph_problems(graph, known_ops):
             f"not registered '{custom[0]}' in binary\"; replace them."
         )
     return problems
+
+
+def _is_compiled(item):
+    return "_XlaMustCompile" in item.attr and item.attr["_XlaMustCompile"].b
+
+
+def _called(node):
+    return node.attr["f"].func.name if "f" in node.attr else None
 
 
 def _tensor_problem(side, key, dtype, shape):

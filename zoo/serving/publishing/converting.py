@@ -14,7 +14,7 @@ import tensorflow as tf
 from zoo.checks import check_choice, check_kind
 from zoo.files import already_exists, partial_folder
 from zoo.serving.publishing.runtimes import compare, missing_runtime, requests_of
-from zoo.serving.publishing.tracing import of_any_rows
+from zoo.serving.publishing.tracing import of_any_rows, without_xla
 
 # {format: (end of the file's name, packages that Keras needs for it)}
 FORMATS = {
@@ -99,7 +99,7 @@ def convert(signatures, path, *, format, signature, track, warmup=()):
     with partial_folder(path.parent, path.name) as folder:
         try:
             # What converters print is about their own insides.
-            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), without_xla():
                 warnings.simplefilter("ignore")
                 keras.Model.export(
                     _Endpoint(function, track), str(folder / path.name), format, verbose=False, input_signature=given

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
+from keras.src import backend
 
 from zoo.rows import never_empty
 from zoo.serving.checking import rules
@@ -33,13 +34,44 @@ def trace(signatures):
     for name, (function, specs) in signatures.items():
         named = {key: tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in specs.items()}
         endpoint = tf.function(_by_keyword(of_any_rows(function, specs)), autograph=False)
-        functions[name] = endpoint.get_concrete_function(**named)
+        with without_xla():
+            functions[name] = endpoint.get_concrete_function(**named)
         _check_outputs(name, functions[name].structured_outputs)
     problems = rules.signature_problems({name: describe(function) for name, function in functions.items()})
     for function in functions.values():
         problems += rules.graph_problems(function.graph.as_graph_def(), dir(tf.raw_ops))
     _refuse(dict.fromkeys(problems))
     return functions
+
+
+@contextlib.contextmanager
+def without_xla():
+    """Within it, a grouped convolution is one convolution for each group, which every server runs.
+
+    Keras has XLA compile it, since TensorFlow has not all of it on CPUs: no gradients, none of volumes, and none that
+    is fused with a bias, as a server's optimizer makes of it.
+
+    Example:
+
+        with without_xla():
+            function.get_concrete_function(tf.TensorSpec((None, 8, 8, 4)))
+    """
+    compiled = backend.nn.conv
+
+    def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1):
+        axis = 1 if backend.standardize_data_format(data_format) == "channels_first" else -1
+        options = (strides, padding, data_format, dilation_rate)
+        if inputs.shape[axis] in (None, kernel.shape[-2]):
+            return compiled(inputs, kernel, *options)
+        groups = inputs.shape[axis] // kernel.shape[-2]
+        pairs = zip(tf.split(inputs, groups, axis), tf.split(kernel, groups, -1), strict=True)
+        return tf.concat([compiled(*pair, *options) for pair in pairs], axis)
+
+    backend.nn.conv = conv
+    try:
+        yield
+    finally:
+        backend.nn.conv = compiled
 
 
 def of_any_rows(function, specs):
