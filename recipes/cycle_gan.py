@@ -32,7 +32,8 @@ class Config(runs.TranslationConfig):
     )
 
     epochs: int = 40
-    """Epochs to have trained at the end, those of earlier commands in the same folder included (paper: 200)."""
+    """Epochs to have trained at the end, those of earlier commands in the same folder included (paper: 200). The step
+    size falls to 0 by then: a run that goes on with more of them takes up the higher one of the longer fall."""
     batch_size: int = 4
     """Images of each set per update, over all replicas (paper: 1)."""
     _MODEL: ClassVar = runs.Heading("model")
@@ -106,7 +107,7 @@ def learning_rate(config):
 
 def train(config):
     """Trains, evaluates and publishes."""
-    return runs.run("cycle_gan", config, build, runs.Translation)
+    return runs.run("cycle_gan", config, build, runs.Translation, rate_of=learning_rate)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,8 @@ class Config(runs.SegmentationConfig):
     )
 
     epochs: int = 10
-    """Epochs to have trained at the end, those of earlier commands in the same folder included."""
+    """Epochs to have trained at the end, those of earlier commands in the same folder included. The step size falls to
+    0 by then: a run that goes on with more of them takes up the higher one of the longer fall."""
     batch_size: int = 8
     """Images per update, over all replicas (paper: 20)."""
     _MODEL: ClassVar = runs.Heading("model")
@@ -176,7 +177,7 @@ def backbone_of(config):
 
 def train(config):
     """Trains, evaluates and publishes."""
-    return runs.run("fcn", config, build, runs.Segmentation)
+    return runs.run("fcn", config, build, runs.Segmentation, rate_of=runs.cosine_rate)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ class Config(runs.DetectionConfig):
     )
 
     epochs: int = 10
-    """Epochs to have trained at the end, those of earlier commands in the same folder included."""
+    """Epochs to have trained at the end, those of earlier commands in the same folder included. The step size falls to
+    0 by then: a run that goes on with more of them takes up the higher one of the longer fall."""
     batch_size: int = 8
     """Images per update, over all replicas (paper: 16)."""
     _MODEL: ClassVar = runs.Heading("model")
@@ -78,7 +79,7 @@ class Config(runs.DetectionConfig):
     """Proposals of an image to learn from (paper: 512)."""
     num_training_proposals: int = 500
     """Proposals of an image to sample from (paper: 2000)."""
-    num_proposals: int = runs.option(300, free=True)
+    num_proposals: int = runs.option(300, judging=True)
     """Proposals of an image to detect in (paper: 1000)."""
     pooling: Literal["align", "pool"] = "align"
     """RoIAlign, or RoIPool, which the paper compares it with."""
@@ -96,9 +97,9 @@ class Config(runs.DetectionConfig):
     clip: float | None = 10.0
     """Largest norm of the gradient of all weights together; None for any."""
     _DETECTING: ClassVar = runs.Heading("detecting")
-    score_threshold: float = runs.option(0.05, free=True)
+    score_threshold: float = runs.option(0.05, judging=True)
     """Lowest score of a detection (paper: 0.05)."""
-    max_detections: int = runs.option(100, free=True)
+    max_detections: int = runs.option(100, judging=True)
     """Most detections in an image (paper: 100)."""
 
     def check(self):
@@ -197,7 +198,7 @@ def load(model, path):
 
 def train(config):
     """Trains, evaluates and publishes."""
-    return runs.run("mask_rcnn", config, build, runs.Detection)
+    return runs.run("mask_rcnn", config, build, runs.Detection, rate_of=runs.cosine_rate)
 
 
 if __name__ == "__main__":

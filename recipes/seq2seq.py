@@ -74,9 +74,9 @@ class Config(runs.TextConfig):
     generation: Literal["teacher_forced", "free_running"] = "teacher_forced"
     """What the network is given while it says the sequence that is transported."""
     _TRANSLATING: ClassVar = runs.Heading("translating")
-    num_beams: int = runs.option(4, free=True)
+    num_beams: int = runs.option(4, judging=True)
     """Of the beam search (paper: 4)."""
-    length_penalty: float = runs.option(0.6, free=True)
+    length_penalty: float = runs.option(0.6, judging=True)
     """alpha of the beam search (paper: 0.6)."""
     network_ema: float | None = None
     """Decay of the moving average that translates and is exported; None for none."""

@@ -39,8 +39,10 @@ class Config(adversarial.Config):
     in [0, 1], which is 4 for ours)."""
     max_iterations: int | None = None
     """Bound of the Sinkhorn iterations; None for 2,000, or for 100 of `--gradient unrolled`."""
-    cost: Literal["squared_euclidean", "euclidean", "cosine"] = "squared_euclidean"
-    """Cost between examples or features."""
+    cost: Literal["squared_euclidean", "euclidean", "cosine"] | None = None
+    """Cost between examples or features; None for squared_euclidean with a fixed cost, and euclidean with a learned
+    one: a squared cost grows with the square of the features' slope, as the gradient penalty does, which cannot bound
+    it."""
     debiased: bool = True
     """The divergence; False for the transport cost alone."""
     value: Literal["regularized_cost", "transport_cost"] = "regularized_cost"
@@ -71,7 +73,7 @@ def build(config, example_shape):
         critic if config.learned_cost else None,
         epsilon=config.epsilon,
         max_iterations=config.max_iterations,
-        cost=config.cost,
+        cost=config.cost or ("euclidean" if config.learned_cost else "squared_euclidean"),
         debiased=config.debiased,
         value=config.value,
         gradient=config.gradient,

@@ -303,6 +303,20 @@ def test_keep_best_never_keeps_nan(tmp_path):
         assert (state["value"], state["evaluations_since"]) == (kept, since)
 
 
+def test_keep_best_begins_anew_where_values_are_judged_otherwise(tmp_path, capsys):
+    """0.9 of one picture is not compared with 0.5 of four, which is."""
+    model = Model(np.zeros(1))
+    model.better = {"mean_iou": "max"}
+    for images, step, value, kept in ((1, 1, 0.9, 0.9), (4, 2, 0.5, 0.5), (4, 3, 0.4, 0.5), (None, 4, 0.6, 0.6)):
+        model.steps_taken, judging = step, {"images": images} if images else None
+        callback = attached(KeepBest(tmp_path, "mean_iou", judging=judging), model)
+        callback.on_train_begin()
+        begun = "The best begins anew: mean_iou of step 1 was judged with images 1, now 4.\n"
+        assert capsys.readouterr().out == begun * (step == 2)
+        callback.on_epoch_end(0, {"mean_iou": value})
+        assert json.loads((tmp_path / "best.json").read_text())["value"] == kept
+
+
 def test_keep_best_stops_where_nothing_was_ever_finite(tmp_path, capsys):
     model = Model(np.zeros(1))
     model.steps_taken = 1
@@ -321,7 +335,25 @@ def test_keep_best_says_that_its_metric_never_came(tmp_path, capsys):
         assert bool(re.search(message, capsys.readouterr().out)) is said
 
 
-@pytest.mark.parametrize(("text", "reason"), [("{", "Expecting"), ("[]", "keys"), ('{"metric": "loss"}', "it lacks")])
+BEST = {"metric": "loss", "value": 0.5, "step": 4, "evaluated": 4, "evaluations_since": 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        *(("{", "Expecting"), ("[]", "keys"), ('{"metric": "loss"}', "it lacks")),
+        *(
+            (json.dumps({**BEST, name: value}), f"{name} is ")
+            for name, values in {
+                "metric": [None, 3, ["loss"]],
+                "value": ["x", [1], True, float("nan"), float("inf")],
+                "judging": [3, ["x"]],
+                **dict.fromkeys(("step", "evaluated", "evaluations_since"), [None, "4", 0.5, -1, True]),
+            }.items()
+            for value in values
+        ),
+    ],
+)
 def test_a_damaged_best_json_is_named(tmp_path, text, reason):
     (tmp_path / "best.json").write_text(text)
     with pytest.raises(ValueError, match=f"best.json is damaged: .*{reason}.* Move it and best.weights.h5 away"):

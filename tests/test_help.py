@@ -1,5 +1,7 @@
 """What recipes say of themselves: readable in 80 columns, in groups, and with commands that can be copied."""
 
+import ast
+import builtins
 import dataclasses
 import importlib
 import re
@@ -85,6 +87,28 @@ def test_commands_can_be_copied(name):
                 assert "--weights" in options or "--begin-with" in options
             found += 1
     assert found == text.count("python -m recipes.") > 0
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted(map(str, Path("docs").glob("*.md")))])
+def test_python_of_a_page_can_be_pasted_in_its_order(page):
+    """Each name is imported or made before, on the same page; nothing is left out; files are named in comments."""
+    known = set(dir(builtins))
+    for block in re.findall(r"^```python\n(.*?)^```", Path(page).read_text(), re.DOTALL | re.MULTILINE):
+        nodes = [*ast.walk(ast.parse(block))]
+        known |= {
+            one.asname or one.name
+            for node in nodes
+            if isinstance(node, ast.ImportFrom | ast.Import)
+            for one in node.names
+        }
+        names = [node for node in nodes if isinstance(node, ast.Name)]
+        known |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        assert not {node.id for node in names} - known
+        values = [node.value for node in nodes if isinstance(node, ast.Constant)]
+        filled = [one for node in nodes for one in [*getattr(node, "args", ()), *getattr(node, "elts", ())]]
+        indices = [one for node in nodes if isinstance(node, ast.Subscript) for one in getattr(node.slice, "elts", ())]
+        assert not [one for one in filled if isinstance(one, ast.Constant) and one.value is ... and one not in indices]
+        assert not [one for one in values if isinstance(one, str) and re.search(r"path/|\\.(pth|h5|jpg|csv)$", one)]
 
 
 def test_a_command_is_split_before_options_alone():

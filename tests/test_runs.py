@@ -22,11 +22,17 @@ from PIL import Image
 
 import recipes
 import zoo
-from recipes import adversarial, autoencoder, cycle_gan, fcn, gan, mask_rcnn, seq2seq, vae, wgan_gp
+from recipes import adversarial, autoencoder, cycle_gan, fcn, gan, mask_rcnn, seq2seq, sinkhorn_gan, vae, wgan_gp
 from zoo import runs
+from zoo.callbacks import KeepBest, read_history
 from zoo.checks import check_replicas
 from zoo.runs import folder as run_folder
+from zoo.runs.config import flag_of, judging_options
 from zoo.runs.devices import check_cluster
+from zoo.runs.ending import is_published
+from zoo.runs.help import explanations
+from zoo.runs.optimizers import change_of_rate
+from zoo.runs.running import begin
 
 ROOT = Path(__file__).parents[1]
 MODULES = [importlib.import_module(f"recipes.{module.name}") for module in pkgutil.iter_modules(recipes.__path__)]
@@ -264,6 +270,16 @@ def test_same_command_on_a_finished_run_changes_no_weight(finished, capsys):
     assert (finished / "checkpoints" / "latest.weights.h5").read_bytes() == before
 
 
+def test_a_run_that_is_past_the_end_is_left_alone(finished, capsys):
+    def content():
+        return {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+
+    before = content()
+    message = refused(capsys, wgan_gp, finished, "--epochs", "2")
+    assert "holds a run of 12 steps, more than the 8 of `--epochs 2`" in message and "`--epochs 3` or more" in message
+    assert content() == before
+
+
 def test_kill_9_and_the_same_command_again_end_bit_identical(finished, tmp_path):
     folder = tmp_path / "run"
     # Long epochs, so that the kill falls into the middle of one.
@@ -307,7 +323,7 @@ def test_sigterm_writes_a_checkpoint_and_the_same_command_ends_bit_identical(fin
 
 def test_another_configuration_is_refused_with_what_differs(finished, capsys):
     message = refused(capsys, wgan_gp, finished, "--seed", "1", "--critic-steps", "3")
-    assert "critic_steps: 5 there, 3 now; seed: 0 there, 1 now" in message
+    assert "`--critic-steps`: 5 there, 3 now; `--seed`: 0 there, 1 now" in message
     assert "another recipe" not in message and "--out" in message
     message = refused(capsys, gan, finished)
     assert "recipe: 'wgan_gp' there, 'gan' now" in message
@@ -319,7 +335,7 @@ def test_a_run_that_is_older_than_an_option_goes_on_with_its_default(finished, t
     stored = json.loads((folder / "config.json").read_text())
     del stored["critic_steps"]
     (folder / "config.json").write_text(json.dumps(stored))
-    assert "critic_steps: 5 there, 3 now" in refused(capsys, wgan_gp, folder, "--critic-steps", "3")
+    assert "`--critic-steps`: 5 there, 3 now" in refused(capsys, wgan_gp, folder, "--critic-steps", "3")
     run(wgan_gp, folder)
     assert json.loads((folder / "config.json").read_text())["critic_steps"] == 5
 
@@ -473,7 +489,134 @@ def test_options_that_shape_nothing_may_change_between_commands_of_a_run(recipe,
         if field.name in free:
             assert run_folder.open_folder(name, config) == tmp_path
             continue
-        with pytest.raises(ValueError, match=f"Different: {field.name}: .* there, .* now. Give another `--out`"):
+        with pytest.raises(ValueError, match=f"Different: `{flag_of(field.name)}`: .* there, .* now. Give another `"):
             run_folder.open_folder(name, config)
     (tmp_path / "config.json").write_text(json.dumps({"recipe": name, "data": described["data"]}))
     assert run_folder.open_folder(name, config) == tmp_path
+
+
+def test_options_of_another_version_are_told_apart_from_those_that_can_be_given(tmp_path):
+    config = wgan_gp.Config(out=tmp_path)
+    described = run_folder.described("wgan_gp", config)
+    (tmp_path / "config.json").write_text(json.dumps({**described, "old_option": 3, "unused": None, "batch_size": 8}))
+    message = "another version of Zoo, with options that this one does not have: `--old-option` \\(3 there\\). Go on"
+    with pytest.raises(ValueError, match=message):
+        run_folder.open_folder("wgan_gp", config)
+    # Nor are those of another recipe listed, as if they could be given.
+    with pytest.raises(ValueError, match="recipe: 'wgan_gp' there, 'gan' now. Give another `--out`.$"):
+        run_folder.open_folder("gan", gan.Config(out=tmp_path))
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "3", "null", '"x"', "{", "[" * 100_000])
+@pytest.mark.parametrize(
+    ("file", "read"),
+    [
+        ("config.json", lambda folder: run_folder.open_folder("wgan_gp", wgan_gp.Config(out=folder))),
+        ("baselines.json", run_folder.read_baselines),
+        ("metrics.json", lambda folder: run_folder.read_json(folder / "metrics.json")),
+        ("history.jsonl", lambda folder: read_history(folder / "history.jsonl")),
+        ("best.json", lambda folder: KeepBest(folder, "loss")),
+    ],
+)
+def test_files_of_a_run_that_are_damaged_are_named(file, read, text, tmp_path):
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ValueError, match=f"{file} is damaged"):
+        read(tmp_path)
+
+
+def test_baselines_and_exports_of_another_kind(tmp_path):
+    (tmp_path / "baselines.json").write_text('{"untrained": 3}')
+    with pytest.raises(ValueError, match="baselines.json is damaged: 'untrained' must be an object"):
+        run_folder.read_baselines(tmp_path)
+    assert not any(is_published(path, fcn.Config()) for path in (None, 3, [], str(tmp_path / "none")))
+    # What a model finds at a threshold is part of its export.
+    (tmp_path / "assets.extra").mkdir()
+    card = {"config": run_folder.described("mask_rcnn", mask_rcnn.Config())}
+    (tmp_path / "assets.extra" / "model_card.json").write_text(json.dumps(card))
+    assert is_published(str(tmp_path), mask_rcnn.Config())
+    assert not is_published(str(tmp_path), mask_rcnn.Config(score_threshold=0.5))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "rate_of", "before", "now"),
+    [
+        # A finished fall; a straight one that begins at half of 12 steps.
+        (cycle_gan, cycle_gan.learning_rate, "0", "0.0002"),
+        # After a warm-up of 3 of 6 steps the cosine has ended; 3 steps after one of 6 it would be at half of its rise.
+        (fcn, runs.cosine_rate, "0", "0.001"),
+        (mask_rcnn, runs.cosine_rate, "0", "0.001"),
+    ],
+)
+def test_a_learning_rate_that_follows_the_epochs_is_told_when_they_change(recipe, rate_of, before, now):
+    config = recipe.Config(epochs=4, steps_per_epoch=3)
+    line = change_of_rate(rate_of, config, 2, 6)
+    assert line == (
+        f"`--epochs` is 4, and was 2: the learning rate follows it, and is {now} from step 6 on instead of {before}."
+    )
+    assert change_of_rate(rate_of, config, 4, 6) is None and change_of_rate(lambda config: 1e-3, config, 2, 6) is None
+    assert "step size falls to 0" in explanations(recipe.Config)["epochs"].replace("\n", " ")
+
+
+class Judged:
+    """A model of two numbers, and a task that measures it: 1 before training, 2 after its checkpoint is loaded."""
+
+    better, state, steps_taken = {"mean_iou": "max"}, 1, 0
+
+    def load_weights(self, path):
+        self.state, self.steps_taken = 2, 8
+
+    def baselines(self, model):
+        return {"untrained": {"mean_iou": self.state}}
+
+
+JUDGING = {
+    fcn: {"judged_images", "judged_split"},
+    mask_rcnn: {"judged_images", "judged_split", "score_threshold", "max_detections", "num_proposals"},
+    seq2seq: {"num_beams", "length_penalty"},
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_another_judging_begins_the_best_anew_and_measures_the_untrained_model_again(recipe, tmp_path, capsys):
+    """Each option that shapes a measure, by itself; best.json is of a version that wrote nothing of judging."""
+    names = judging_options(recipe.Config)
+    assert names == JUDGING.get(recipe, set())
+    earlier = recipe.Config(out=tmp_path, best_by="mean_iou")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "latest.weights.h5").touch()
+    state = {"metric": "mean_iou", "value": 0.5, "step": 4, "evaluated": 8, "evaluations_since": 1}
+    for name in [None, *sorted(names)]:
+        run_folder.describe(tmp_path, "it", earlier)
+        run_folder.write_json(tmp_path / "baselines.json", {"untrained": {"mean_iou": 0}})
+        run_folder.write_json(tmp_path / "checkpoints" / "best.json", state)
+        value = {"test": "train"}.get(getattr(earlier, name), 0.4 if name == "score_threshold" else 7) if name else None
+        config = dataclasses.replace(earlier, **({name: value} if name else {}))
+        begin("it", config, tmp_path, Judged(), Judged(), 4)
+        untrained = run_folder.read_baselines(tmp_path)["untrained"]["mean_iou"]
+        keep = KeepBest(tmp_path / "checkpoints", "mean_iou", judging=run_folder.judging_of(config))
+        keep.set_model(Judged())
+        keep.on_train_begin()
+        told = capsys.readouterr().out
+        if name is None:
+            assert (untrained, keep.state["value"], told) == (0, 0.5, "")
+            continue
+        assert (untrained, keep.state["value"], keep.state["evaluated"]) == (1, None, 0)
+        change = f"{flag_of(name)} {getattr(earlier, name)}, now {value}"
+        assert told.endswith(f"The best begins anew: mean_iou of step 4 was judged with {change}.\n")
+        assert "the untrained model was measured again" in told
+        # Nothing is said, or lost, twice.
+        keep.on_train_begin()
+        assert not capsys.readouterr().out
+
+
+def test_a_learned_cost_is_euclidean_unless_told(tmp_path):
+    """A squared one grows with the square of the features' slope, as the penalty of it does."""
+    for options, cost in (
+        ({}, "squared_euclidean"),
+        ({"learned_cost": True}, "euclidean"),
+        ({"learned_cost": True, "cost": "squared_euclidean"}, "squared_euclidean"),
+        ({"cost": "cosine"}, "cosine"),
+    ):
+        model = sinkhorn_gan.build(sinkhorn_gan.Config(data="ring", hidden=(8,), **options), (2,))
+        assert model.cost == cost
+        assert ('cost="euclidean"' in model.remedy) is (model.critic is not None and cost == "squared_euclidean")

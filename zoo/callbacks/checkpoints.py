@@ -1,6 +1,7 @@
 """The newest weights and the best, each written whole before it takes its place."""
 
 import json
+import math
 import os
 import shutil
 import time
@@ -75,6 +76,8 @@ class KeepBest(keras.callbacks.Callback):
         mode: "min" where lower is better, "max" where higher is; "auto" for what the model says of its terms, the
             function of an `Evaluate` before this callback of its metrics, and "min" for what is called a loss.
         patience: Evaluations in a row that bring nothing better, after which training stops; None to go on.
+        judging: What else the metric depends on, {name: number or text}, such as how many images are looked at: the
+            best begins anew where the folder has a value of another judging. None where there is nothing to say.
 
     Raises:
         NotADirectoryError: If the folder is a file.
@@ -86,7 +89,7 @@ class KeepBest(keras.callbacks.Callback):
         model.fit(batches, callbacks=[Evaluate(lambda model: {"mine": ...}), KeepBest("run", "mine", mode="max")])
     """
 
-    def __init__(self, folder, metric, *, mode="auto", patience=None):
+    def __init__(self, folder, metric, *, mode="auto", patience=None, judging=None):
         super().__init__()
         check_choice("mode", mode, ("auto", "min", "max"))
         if patience is not None:
@@ -95,18 +98,31 @@ class KeepBest(keras.callbacks.Callback):
         check_folder("folder", self.folder)
         self.logged = ()
         self.state = {"metric": metric, "value": None, "step": 0, "evaluated": 0, "evaluations_since": 0}
+        self.state.update({"judging": judging} if judging else {})
+        self.begun_anew = ""
         path = self.folder / "best.json"
         if path.exists():
-            self.state = _read_state(path, self.state.keys())
-            if self.state["metric"] != metric:
+            earlier = _read_state(path)
+            if earlier["metric"] != metric:
                 raise ValueError(
-                    f"{path} keeps the best model by {self.state['metric']!r}. Received: {metric!r}. Give that metric, "
+                    f"{path} keeps the best model by {earlier['metric']!r}. Received: {metric!r}. Give that metric, "
                     "or move best.json and best.weights.h5 away."
                 )
+            # A file that is older than `judging` says nothing of it.
+            if judging and earlier.setdefault("judging", judging) != judging:
+                self.begun_anew = (
+                    f"The best begins anew: {metric} of step {earlier['step']} was judged with "
+                    f"{_difference(earlier['judging'], judging)}."
+                )
+            else:
+                self.state = earlier
 
     def on_train_begin(self, logs=None):
-        """Finds out which way is better, before hours of training."""
+        """Finds out which way is better, before hours of training; says whether the best begins anew."""
         self.direction()
+        if self.begun_anew:
+            print(self.begun_anew, flush=True)
+            self.begun_anew = ""
 
     def direction(self):
         """ "min" or "max".
@@ -155,13 +171,39 @@ class KeepBest(keras.callbacks.Callback):
             )
 
 
-def _read_state(path, keys):
+def _is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_value(value):
+    return value is None or (isinstance(value, (int, float)) and abs(value) < math.inf and not isinstance(value, bool))
+
+
+# What best.json holds, and what each of it is.
+_KINDS = {
+    "metric": lambda value: isinstance(value, str),
+    "value": _is_value,
+    **dict.fromkeys(("step", "evaluated", "evaluations_since"), _is_count),
+}
+
+
+def _difference(earlier, now):
+    """Two ways of judging as "--judged-images 1, now 4", of what differs."""
+    told = sorted(name for name in {*earlier, *now} if earlier.get(name) != now.get(name))
+    return "; ".join(f"{name} {earlier.get(name)}, now {now.get(name)}" for name in told)
+
+
+def _read_state(path):
     try:
         state = json.loads(path.read_text())
-        if keys <= state.keys():
+        lacking = sorted(_KINDS.keys() - state.keys())
+        wrong = [name for name, is_right in _KINDS.items() if name in state and not is_right(state[name])]
+        if not isinstance(state.get("judging", {}), dict):
+            wrong.append("judging")
+        if not lacking and not wrong:
             return state
-        reason = f"it lacks {', '.join(keys - state.keys())}"
-    except (ValueError, AttributeError) as error:
+        reason = f"it lacks {', '.join(lacking)}" if lacking else f"{wrong[0]} is {repr(state[wrong[0]])[:40]}"
+    except (ValueError, AttributeError, RecursionError) as error:
         reason = str(error)
     raise ValueError(
         f"{path} is damaged: {reason}. Expected what KeepBest wrote. Move it and best.weights.h5 away to begin anew."

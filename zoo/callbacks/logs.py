@@ -88,8 +88,21 @@ class History(keras.callbacks.Callback):
 
 
 def read_history(path):
-    """The lines of a `History` file as a list of dicts; none if there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """The lines of a `History` file as a list of dicts; none if there is no file.
+
+    Raises:
+        ValueError: If a line is damaged.
+    """
+    rows = []
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), 1):
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+                raise ValueError(f'it must be {{"epoch": 1, "step": 100, ...}}. Received: {line[:40]}')
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is damaged in line {number}: {error}. Remove that line, or the file.") from None
+        rows.append(row)
+    return rows
 
 
 def _number(value):

@@ -38,7 +38,9 @@ class SinkhornGAN(LatentModel):
             A hundredth of the mean cost is a good start.
         max_iterations: Bound of the Sinkhorn iterations, which stop before where they have converged; of `gradient=
             "unrolled"` their number. None for 2,000, or 100 unrolled.
-        cost: "squared_euclidean", "euclidean" or "cosine", between examples or features.
+        cost: "squared_euclidean", "euclidean" or "cosine", between examples or features. With a critic whose slope a
+            penalty bounds prefer "euclidean": a squared cost grows with the square of the slope, as the penalty does,
+            and training can diverge.
         debiased: False for W(X, Y) alone, as in the authors' MNIST code: it shrinks what is generated.
         value: What W is: "regularized_cost", <P, C> + eps KL(P | a b^T) (Feydy et al. 2019), which the plan minimises;
             or "transport_cost", the authors' <P, C>, whose exact gradient is "unrolled".
@@ -75,10 +77,6 @@ class SinkhornGAN(LatentModel):
     """
 
     gauges = ("marginal_error",)
-    remedy = (
-        "Raise `epsilon`, if costs are more than 1e5 times as large, which float32 does not hold; "
-        "look for NaN or unscaled values in the data, or lower the learning rate."
-    )
 
     def __init__(
         self,
@@ -125,6 +123,17 @@ class SinkhornGAN(LatentModel):
         self.critic_steps = critic_steps
         self.clip, self.gradient_penalty_weight = clip, gradient_penalty_weight
         self.generator_ema, self.sampler = generator_ema, averaged(generator, generator_ema)
+
+    @property
+    def remedy(self):
+        """What to try where training has broken."""
+        first = ""
+        if self.critic is not None and self.clip is None and self.cost == "squared_euclidean":
+            first = 'Give `cost="euclidean"`: no penalty on the critic\'s slope bounds a squared cost. '
+        return (
+            f"{first}Raise `epsilon`, if costs are more than 1e5 times as large, which float32 does not hold; "
+            "look for NaN or unscaled values in the data, or lower the learning rate."
+        )
 
     @property
     def optimizer_networks(self):

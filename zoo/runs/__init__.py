@@ -11,7 +11,7 @@ from zoo.runs.config import RunConfig, execution, main, option, start
 from zoo.runs.detection import Detection, DetectionConfig
 from zoo.runs.generation import Generation, GenerationConfig, report
 from zoo.runs.help import Heading
-from zoo.runs.optimizers import cosine_optimizer
+from zoo.runs.optimizers import cosine_optimizer, cosine_rate
 from zoo.runs.representation import LatentVariables, Representation
 from zoo.runs.running import run
 from zoo.runs.segmentation import Segmentation, SegmentationConfig
@@ -34,6 +34,7 @@ __all__ = [
     "Translation",
     "TranslationConfig",
     "cosine_optimizer",
+    "cosine_rate",
     "execution",
     "main",
     "option",

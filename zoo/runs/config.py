@@ -13,29 +13,46 @@ from zoo.checks import check_number, check_whole
 from zoo.runs.help import Heading, help_of
 
 
-def option(default, *, free=False):
+def option(default, *, free=False, judging=False):
     """The field of an option, with what is to be known of it.
 
     Args:
         default: Its default.
         free: Whether it may differ between the commands that continue one run: it changes neither what has been trained
             so far nor, but for rounding, what will be. A subclass that sets another default leaves it free.
+        judging: Whether it shapes what evaluations measure, so that measures are not compared with those of another
+            value of it. Such an option shapes nothing that is trained, and is free.
 
     Returns:
         What stands in place of the default in a dataclass.
 
     Example:
-        judged_images: int = option(1000, free=True)
+        verbose: bool = option(True, free=True)
+        judged_images: int = option(1000, judging=True)
     """
-    return dataclasses.field(default=default, metadata={"free": free})
+    return dataclasses.field(default=default, metadata={"free": free or judging, "judging": judging})
 
 
 def free_options(config_class):
     """The names of the options that may differ between the commands that continue one run."""
+    return _told(config_class, "free")
+
+
+def judging_options(config_class):
+    """The names of the options that shape what evaluations measure, but nothing that is trained."""
+    return _told(config_class, "judging")
+
+
+def _told(config_class, what):
     # Of the class that said something of the field: an override of the default says nothing.
     told = [one.__dataclass_fields__ for one in reversed(config_class.__mro__) if hasattr(one, "__dataclass_fields__")]
     known = {name: one.metadata for fields in told for name, one in fields.items() if one.metadata}
-    return {name for name, metadata in known.items() if metadata["free"]}
+    return {name for name, metadata in known.items() if metadata[what]}
+
+
+def flag_of(name):
+    """An option as it is typed: "--batch-size" of "batch_size"."""
+    return "--" + name.replace("_", "-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +118,7 @@ class RunConfig:
             ValueError: If a number is out of range, or an option needs another.
         """
         for field in fields(self):
-            name, value = "--" + field.name.replace("_", "-"), getattr(self, field.name)
+            name, value = flag_of(field.name), getattr(self, field.name)
             low = 0 if field.name in self.MAY_BE_ZERO else 1
             if value == () and field.name not in self.MAY_BE_EMPTY:
                 raise ValueError(f"`{name}` needs at least one number, such as `{name} 128 128`.")
@@ -172,10 +189,9 @@ def by_flags(text, config):
         name, value = match["name"], match["value"]
         if name not in names:
             return match[0]
-        option = name.replace("_", "-")
         if value in ("True", "False") and isinstance(getattr(config, name), bool):
-            return f"`--{option}`" if value == "True" else f"`--no-{option}`"
-        return f"`--{option} {value}`" if value else f"`--{option}`"
+            return f"`{flag_of(name if value == 'True' else f'no_{name}')}`"
+        return f"`{flag_of(name)} {value}`" if value else f"`{flag_of(name)}`"
 
     return re.sub(r"`(?P<name>[a-z]\w*)(?:=(?P<value>[^`]*))?`", flag, text)
 

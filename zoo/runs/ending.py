@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from zoo.files import replacing
-from zoo.runs.folder import read_json, write_json
+from zoo.runs.folder import judging_of, read_baselines, read_json, write_json
 from zoo.saving import FILE_OF_A_RUN
 
 
@@ -16,7 +16,7 @@ def finish(name, config, folder, model, task, steps):
 
     figures = {**task.evaluate(model), **task.conclude(model)}
     previous = read_json(folder / "metrics.json")
-    metrics = {"steps": steps, **figures, **read_json(folder / "baselines.json")}
+    metrics = {"steps": steps, **figures, **read_baselines(folder)}
     draw_history(folder, model.terms)
     for picture_name, picture in task.draw(model).items():
         pictures.save(picture, folder / "figures" / f"{picture_name}.png")
@@ -25,9 +25,8 @@ def finish(name, config, folder, model, task, steps):
     if config.exports:
         from zoo.serving import publish
 
-        published = previous.get("export")
-        if published and previous.get("steps") == steps and Path(published).exists():
-            metrics["export"] = published
+        if previous.get("steps") == steps and is_published(previous.get("export"), config):
+            metrics["export"] = previous["export"]
         else:
             card = {
                 "data": {"name": task.data.name, "origin": task.data.origin},
@@ -46,6 +45,19 @@ def finish(name, config, folder, model, task, steps):
     if "export" in metrics:
         print(f"Published: {metrics['export']}")
     return metrics
+
+
+def is_published(path, config):
+    """Whether an earlier command of a run has published it, as it is judged now: what finds is part of an export.
+
+    Args:
+        path: Where metrics.json says that the export is, or anything.
+        config: `RunConfig`.
+    """
+    if not isinstance(path, str) or not Path(path).exists():
+        return False
+    card = read_json(Path(path) / "assets.extra" / "model_card.json")
+    return judging_of(config, card.get("config", {})) == judging_of(config)
 
 
 def draw_history(folder, terms):

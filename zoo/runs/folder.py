@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from zoo.files import write_text
-from zoo.runs.config import free_options
+from zoo.runs.config import flag_of, free_options, judging_options
 
 
 def open_folder(name, config):
@@ -31,20 +31,60 @@ def open_folder(name, config):
     make_folder("--out", folder)
     if config.exports:
         make_folder("--exports", config.exports)
-    wanted, stored = described(name, config), read_json(folder / "config.json")
+    stored = read_json(folder / "config.json")
+    if stored:
+        check_same_run(folder, stored, name, config)
+    return folder
+
+
+def check_same_run(folder, stored, name, config):
+    """Refuses to continue a run of another recipe, of other options, or with options that this version has not.
+
+    Args:
+        folder: Run folder, for the message.
+        stored: Content of its config.json.
+        name: Name of the recipe.
+        config: `RunConfig`.
+
+    Raises:
+        ValueError: If it is another run.
+    """
+    wanted, start = described(name, config), f"The run folder {folder} holds a run of another"
     # Options that are newer than the run stood where they stand when nothing is said.
-    stored = stored and {**described(name, type(config)()), **stored}
+    stored = {**described(name, type(config)()), **stored}
+    if stored["recipe"] != name:
+        raise ValueError(
+            f"{start} recipe, which this command would mix up. Different: recipe: {stored['recipe']!r} there, "
+            f"{name!r} now. Give another `--out`."
+        )
+    unknown = [key for key in sorted({*stored} - {*wanted}) if stored[key] is not None]
+    if unknown:
+        listed = ", ".join(f"`{flag_of(key)}` ({stored[key]!r} there)" for key in unknown)
+        raise ValueError(
+            f"{start} version of Zoo, with options that this one does not have: {listed}. Go on with that "
+            "version, of which versions.json tells, or give another `--out`."
+        )
     differing = [
-        f"{key}: {stored.get(key)!r} there, {wanted.get(key)!r} now"
-        for key in sorted({*stored, *wanted} - free_options(type(config)), key=lambda key: (key != "recipe", key))
-        if stored and stored.get(key) != wanted.get(key)
+        f"`{flag_of(key)}`: {stored[key]!r} there, {wanted[key]!r} now"
+        for key in sorted({*wanted} - free_options(type(config)))
+        if stored[key] != wanted[key]
     ]
     if differing:
         raise ValueError(
-            f"The run folder {folder} holds a run of another configuration, which this command would mix up. "
-            f"Different: {'; '.join(differing)}. Give another `--out`, or the stored options."
+            f"{start} configuration, which this command would mix up. Different: {'; '.join(differing)}. "
+            "Give another `--out`, or the stored options."
         )
-    return folder
+
+
+def judging_of(config, stored=None):
+    """How a run is judged, {option as typed: value}: the options that shape what evaluations measure.
+
+    Args:
+        config: `RunConfig`.
+        stored: Content of a config.json, whose values are taken; None for those of `config`.
+    """
+    values = described("", config) if stored is None else {**described("", type(config)()), **stored}
+    return {flag_of(name): values[name] for name in sorted(judging_options(type(config)))}
 
 
 def describe(folder, name, config):
@@ -116,12 +156,30 @@ def write_json(path, content):
 
 
 def read_json(path):
-    """The content of a JSON file, or an empty dict where there is none.
+    """The content of a JSON file with an object, or an empty dict where there is no file.
 
     Raises:
         ValueError: If it is damaged.
     """
     try:
-        return json.loads(path.read_text()) if path.exists() else {}
+        content, reason = json.loads(path.read_text()) if path.exists() else {}, None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}. Restore it, or give another `--out`.") from None
+        content, reason = None, error
+    if not isinstance(content, dict):
+        reason = reason or f"it must hold an object, {{...}}. Received: {repr(content)[:40]}"
+        raise ValueError(f"{path} is damaged: {reason}. Restore it, or give another `--out`.")
+    return content
+
+
+def read_baselines(folder):
+    """The content of baselines.json, {who: {metric: number}}.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    path = folder / "baselines.json"
+    found = read_json(path)
+    wrong = [name for name, metrics in found.items() if not isinstance(metrics, dict)]
+    if wrong:
+        raise ValueError(f"{path} is damaged: {wrong[0]!r} must be an object, {{...}}. Remove it: it is made again.")
+    return found

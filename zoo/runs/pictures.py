@@ -35,9 +35,9 @@ class PicturesConfig(RunConfig):
     """Their pixels move smoothly by random displacements, of a standard deviation of this share of a fifth of what is
     kept of them; 0 for never."""
     _EVALUATION: ClassVar = Heading("evaluation and checkpoints")
-    judged_images: int = option(1000, free=True)
+    judged_images: int = option(1000, judging=True)
     """Pictures that an evaluation looks at, at most."""
-    judged_split: Literal["test", "train"] = option("test", free=True)
+    judged_split: Literal["test", "train"] = option("test", judging=True)
     """Held-out pictures, or those of the training, which say whether a model can learn them by heart."""
 
     def check(self):

@@ -10,10 +10,20 @@ from functools import partial
 from zoo.checks import check_choice, check_replicas
 from zoo.runs.devices import make_strategy
 from zoo.runs.ending import finish
-from zoo.runs.folder import describe, open_folder, read_json, restore, write_json
+from zoo.runs.folder import (
+    describe,
+    described,
+    judging_of,
+    open_folder,
+    read_baselines,
+    read_json,
+    restore,
+    write_json,
+)
+from zoo.runs.optimizers import change_of_rate
 
 
-def run(name, config, build, task, *, group=None):
+def run(name, config, build, task, *, group=None, rate_of=None):
     """Trains one model as its recipe says, from scratch or from where the run folder stands.
 
     With several workers, each calls this with the same configuration. The first, the chief, reads and writes the run
@@ -28,12 +38,14 @@ def run(name, config, build, task, *, group=None):
             `batch_options`, `build_from`, `evaluate`, `better`, `baselines`, `conclude`, `callbacks`, `draw` and
             `report`.
         group: Updates of one step that take examples of their own; None if the step sees one batch.
+        rate_of: Function of a configuration that returns the learning rate, where it follows the number of epochs, so
+            that a run which goes on with another one can say so; None where it does not.
 
     Returns:
         The metrics written to metrics.json; None on workers other than the chief.
 
     Raises:
-        ValueError: If the folder holds a run of another configuration.
+        ValueError: If the folder holds a run of another configuration, or one that has gone further.
         FloatingPointError: If training became NaN; the last checkpoint is kept.
         ConnectionError: If another worker is gone.
         SystemExit: With code 0 after a SIGTERM or Ctrl-C, once the checkpoint is written; with code 75 if another
@@ -59,9 +71,10 @@ def run(name, config, build, task, *, group=None):
         print(f"Run folder: {folder}    TensorBoard: tensorboard --logdir {folder / 'logs'}    {replicas}", flush=True)
     keras.config.set_dtype_policy(config.precision)
     keras.utils.set_random_seed(config.seed)
+    # Where an option follows the length of an epoch, it is known by now.
+    whole = replace(config, steps_per_epoch=steps_per_epoch)
     with strategy.scope():
-        # Where an option follows the length of an epoch, it is known by now.
-        model = build(replace(config, steps_per_epoch=steps_per_epoch), task.build_from)
+        model = build(whole, task.build_from)
 
     def batches_from(step):
         options = {**task.batch_options, "first_epoch": step // passes, "first_step": step % passes}
@@ -69,12 +82,15 @@ def run(name, config, build, task, *, group=None):
 
     with stop_on_signals(model) as received:
         if chief:
-            begin(name, config, folder, model, task)
+            earlier = begin(name, config, folder, model, task, steps_per_epoch)
         with lost_workers_named(strategy):
             share_weights(model)
         done = model.steps_taken
         if done and chief:
             print(f"Resuming after {done} of {total} steps." if done < total else f"All {done} steps are done already.")
+            change = change_of_rate(rate_of, whole, earlier.get("epochs"), done) if rate_of and done < total else None
+            if change:
+                print(change, flush=True)
         callbacks = callbacks_of(config, folder, task, total, model) if chief else callbacks_of_worker(config)
         show = int(chief and verbosity(config.verbose) == "bar")
         done = train(model, batches_from, config.epochs, steps_per_epoch, callbacks=callbacks, verbose=show)
@@ -106,19 +122,40 @@ def train(model, batches_from, epochs, steps_per_epoch, **options):
     return done
 
 
-def begin(name, config, folder, model, task):
+def begin(name, config, folder, model, task, steps_per_epoch):
     """Loads the checkpoint, or writes down what the task can say before training; then describes the run.
 
+    Returns:
+        The content of config.json before, or that of now if there was none.
+
     Raises:
-        ValueError: If the checkpoint cannot be loaded, or `best_by` names nothing that will be measured.
+        ValueError: If the checkpoint cannot be loaded or has more steps than `epochs` are, or `best_by` names nothing
+            that will be measured.
     """
-    checkpoint = folder / "checkpoints" / "latest.weights.h5"
-    if checkpoint.exists():
+    checkpoint, baselines = folder / "checkpoints" / "latest.weights.h5", folder / "baselines.json"
+    earlier = read_json(folder / "config.json") or described(name, config)
+    judged_before, resumed = judging_of(config, earlier), checkpoint.exists()
+    rejudged = judged_before != judging_of(config)
+    # The model is as it was before its first step, until the checkpoint is loaded.
+    measured = None if resumed and baselines.exists() and not rejudged else task.baselines(model)
+    if resumed:
         restore(model, checkpoint)
-    else:
-        write_json(folder / "baselines.json", task.baselines(model))
+        if (done := model.steps_taken) > config.epochs * steps_per_epoch:
+            raise ValueError(
+                f"The run folder {folder} holds a run of {done} steps, more than the {config.epochs * steps_per_epoch} "
+                f"of `--epochs {config.epochs}`. It is left as it is. Give `--epochs {-(-done // steps_per_epoch)}` or "
+                "more, or another `--out`."
+            )
+    if measured is not None:
+        write_json(baselines, measured)
+    if resumed and rejudged:
+        print("Evaluations judge otherwise than before: the untrained model was measured again.", flush=True)
+        best = read_json(folder / "checkpoints" / "best.json")
+        # One that is older than `judging` is of the command before.
+        if best and "judging" not in best:
+            write_json(folder / "checkpoints" / "best.json", {**best, "judging": judged_before})
     if config.best_by is not None:
-        metrics = read_json(folder / "baselines.json").get("untrained", {})
+        metrics = read_baselines(folder).get("untrained", {})
         if config.evaluate_every > config.epochs and config.best_by in metrics:
             raise ValueError(
                 f"`--best-by` needs an evaluation, and there is none in {config.epochs} epochs with "
@@ -127,6 +164,7 @@ def begin(name, config, folder, model, task):
         check_choice("--best-by", config.best_by, [*(name for name in metrics if name in task.better), *model.better])
     # Last: what was mistaken so far is not what the folder holds.
     describe(folder, name, config)
+    return earlier
 
 
 @contextmanager
@@ -162,7 +200,10 @@ def callbacks_of(config, folder, task, total, model):
 
     checkpoints = folder / "checkpoints"
     mode = {**model.better, **task.better}.get(config.best_by)
-    best = [KeepBest(checkpoints, config.best_by, mode=mode, patience=config.patience)] if config.best_by else []
+    # The terms of a model are those of its training.
+    judging = judging_of(config) if config.best_by in task.better else None
+    options = {"mode": mode, "patience": config.patience, "judging": judging}
+    best = [KeepBest(checkpoints, config.best_by, **options)] if config.best_by else []
     return [
         Evaluate(task.evaluate, config.evaluate_every),
         History(folder / "history.jsonl"),
