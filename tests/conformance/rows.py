@@ -344,7 +344,7 @@ def fit(model, examples, epochs=2, batch_size=8, **options):
 
 @functools.cache
 def plain_training(name):
-    """What one replica makes of batches of seven, seven and five, twice: weights before and after, logs, executed graphs."""
+    """What one replica makes of batches of 7, 7 and 5, twice: weights before and after, logs, executed graphs."""
     row = ROWS[name]
     # Whatever was built before: from some starts, plain SGD runs away.
     keras.utils.set_random_seed(0)

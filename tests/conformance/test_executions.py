@@ -30,7 +30,7 @@ EXECUTIONS = {
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("name", ROWS)
 def test_every_execution_gives_the_same_weights_and_logs(name, execution, two_replicas):
-    """Replicas get four and three rows, of the last batch three and two. The largest difference allowed, 1e-5, is the design's."""
+    """Replicas get four and three rows, at last three and two. The difference allowed, 1e-5, is the design's."""
     replicas, options = EXECUTIONS[execution]
     start, expected, expected_logs, _ = plain_training(name)
     strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
