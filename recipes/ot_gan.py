@@ -4,8 +4,8 @@ python -m recipes.ot_gan --data digits --epochs 1000 --evaluate-every 1000 --max
 python -m recipes.ot_gan --data fashion_mnist --epochs 1000 --evaluate-every 1000 --max-minutes 4 --filters 32
 python -m recipes.ot_gan --data grid --input-scale 2.8 --gradient-penalty-weight 1 --epsilon 0.01 --generator-steps 5
 
-On one core, 2 minutes of digits (559 steps) give FID(cnn-digits) 7.8, and 4 minutes of 9,000 images of Fashion-MNIST
-(467 steps) FID(cnn-fashion_mnist) 5.8; `recipes.wgan_gp` 17.5 and 36.0 in the same time. 1,000 steps on the grid, with
+On one core, 2 minutes of digits (300 steps) give FID(cnn-digits) 12.2, and 4 minutes of 9,000 images of Fashion-MNIST
+(248 steps) FID(cnn-fashion_mnist) 17.8; `recipes.wgan_gp` 17.7 and 42.7 in the same time. 1,000 steps on the grid, with
 all options of benchmarks/modes.py, find 25 modes. The paper (section 5) trains on batches of 8,000; ours are of 256.
 """
 

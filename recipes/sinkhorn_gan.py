@@ -5,10 +5,10 @@ python -m recipes.sinkhorn_gan --data fashion_mnist --epochs 1000 --evaluate-eve
 python -m recipes.sinkhorn_gan --data fashion_mnist --learned-cost --epochs 20
 python -m recipes.sinkhorn_gan --data grid --cost euclidean --epsilon 0.1 --epochs 13
 
-On one core, 2 minutes of digits (4,314 steps) give FID(cnn-digits) 16.1, and 4 minutes of 9,000 images of Fashion-MNIST
-(3,029 steps) FID(cnn-fashion_mnist) 13.5, both with `--max-iterations 100`; `recipes.wgan_gp` 17.5 and 36.0 in the same
-time. A fixed cost between pixels blurs. With `--learned-cost` they were 33.5 and 39.3: a critic wants more time. The
-authors' code has a fixed cost for MNIST and a learned one for CIFAR-10. 5,000 steps on the grid find 25 modes.
+On one core, 2 minutes of digits (2,737 steps) give FID(cnn-digits) 18.0, and 4 minutes of 9,000 images of Fashion-MNIST
+(1,753 steps) FID(cnn-fashion_mnist) 17.5; `recipes.wgan_gp` 17.7 and 42.7 in the same time. A fixed cost between pixels
+blurs. With `--learned-cost` they were 22.1 and 36.2: a critic wants more time. The authors'
+code has a fixed cost for MNIST and a learned one for CIFAR-10. 5,000 steps on the grid find 25 modes.
 """
 
 from dataclasses import dataclass
