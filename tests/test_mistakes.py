@@ -127,7 +127,7 @@ def two_inputs():
         (
             lambda g, c: GAN(g, keras.Sequential([c, keras.layers.Activation("sigmoid")])),
             ValueError,
-            "'sigmoid' in its last layer. End it with `Dense",
+            "'sigmoid' at its end. End it with `Dense",
         ),
     ],
 )
