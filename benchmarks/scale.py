@@ -3,7 +3,7 @@
     python -m benchmarks.scale                             # the tables of docs/scale.md
     python -m benchmarks.scale --models wgan_gp --settings float32 mixed_bfloat16 --rounds 1
 
-The models are those of tests/conformance/rows.py at a realistic size. Each setting trains the same
+The models are those of tests/helpers/rows.py at a realistic size. Each setting trains the same
 steps of SGD from the same weights, in processes of its own. For float32 the table shows the largest difference of a
 weight to one replica, for 16 bits the largest relative difference of a loss term. Times and memory (peak above that of
 the built model) are ratios to one replica in float32: the least time of the rounds, the median of memory.
@@ -57,7 +57,7 @@ def train(
     import numpy as np
     import tensorflow as tf
 
-    from tests.conformance.rows import ROWS, compile_sgd
+    from tests.helpers.rows import ROWS, compile_sgd
     from zoo.runs.devices import make_strategy
     from zoo.training import is_chief
 
@@ -197,7 +197,7 @@ def main():
     if options.child:
         given = json.loads(options.child)
         return train(given.pop("model_name"), Path(given.pop("out")), **given)
-    from tests.conformance.rows import ROWS
+    from tests.helpers.rows import ROWS
 
     models = options.models or list(ROWS)
     if unknown := set(models) - set(ROWS):

@@ -229,3 +229,14 @@ def test_transport_imports_a_framework_only_where_it_is_used():
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
                 assert not {"tensorflow", "jax", "torch", "ot"} & {name.split(".")[0] for name in names}, path
+
+
+def test_tests_import_no_tests():
+    """What several need stands in tests/helpers."""
+    wrong = []
+    for path in ROOT.glob("tests/**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            wrong += [(path.name, name) for name in names if name.split(".")[0] == "tests" and "helpers" not in name]
+    assert not wrong

@@ -4,22 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from tests.conformance.rows import ROWS, fit, largest_difference
+from tests.helpers.optimizers import draws, moved
+from tests.helpers.rows import ROWS, fit, largest_difference
 from zoo.training import Muon
 
 SHAPE = (3, 3, 4, 8)
-
-
-def moved(optimizer, variable, gradients):
-    """What an optimizer makes of a variable by gradients in turn."""
-    optimizer.build([variable])
-    for gradient in gradients:
-        optimizer.apply([np.reshape(gradient, variable.shape)])
-    return np.array(variable)
-
-
-def draws(*shape):
-    return np.random.default_rng(0).standard_normal(shape).astype("float32")
 
 
 @pytest.mark.parametrize("shape", [SHAPE, (5, 1, 3, 2, 16)])

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from tests.conformance.rows import ROWS, compile_sgd, fit, largest_difference, output, weights
+from tests.helpers.rows import ROWS, compile_sgd, fit, largest_difference, output, weights
 from zoo import FCN, GAN, WGANGP, Autoencoder, MaskRCNN, mlp_critic, mlp_decoder, mlp_encoder, mlp_generator
 from zoo.serving import run_native
 from zoo.training import with_shapes

@@ -9,10 +9,8 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import h5py
 import keras
@@ -23,6 +21,15 @@ from PIL import Image
 import recipes
 import zoo
 from recipes import adversarial, autoencoder, cycle_gan, fcn, gan, mask_rcnn, seq2seq, sinkhorn_gan, vae, wgan_gp
+from tests.helpers.recipes import (
+    ROOT,
+    assert_equal_to_the_bit,
+    checkpoint,
+    command,
+    run,
+    served,
+    tags,
+)
 from zoo import runs
 from zoo.callbacks import KeepBest, read_history
 from zoo.checks import check_replicas
@@ -34,35 +41,9 @@ from zoo.runs.help import explanations
 from zoo.runs.optimizers import change_of_rate
 from zoo.runs.running import begin
 
-ROOT = Path(__file__).parents[1]
 MODULES = [importlib.import_module(f"recipes.{module.name}") for module in pkgutil.iter_modules(recipes.__path__)]
 RECIPES = [module for module in MODULES if hasattr(module, "build")]
 ADVERSARIES = [module for module in RECIPES if issubclass(module.Config, adversarial.Config)]
-TINY = ["--data", "ring", "--hidden", "8", "8", "--batch-size", "16", "--steps-per-epoch", "4", "--epochs", "3"]
-
-
-def run(recipe, folder, *options):
-    runs.main(recipe.Config, recipe.train, [*TINY, "--out", str(folder), "--verbose", "silent", *options])
-
-
-def command(recipe, folder, *options):
-    return [sys.executable, "-m", f"recipes.{recipe}", *TINY, "--out", str(folder), *options]
-
-
-def checkpoint(folder):
-    """All arrays of a run's checkpoint: weights, slots, step."""
-    arrays = {}
-    with h5py.File(folder / "checkpoints" / "latest.weights.h5") as file:
-        file.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    assert len(arrays) > 10
-    return arrays
-
-
-def assert_equal_to_the_bit(one, other):
-    one, other = checkpoint(one), checkpoint(other)
-    assert one.keys() == other.keys()
-    for name, array in one.items():
-        np.testing.assert_array_equal(array, other[name], err_msg=name)
 
 
 def refused(capsys, recipe, folder, *options):
@@ -79,17 +60,6 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
     run(wgan_gp, folder)
     return folder
-
-
-def served(recipe, metrics, exports):
-    """The model card of what a run has published, which TF Serving would take."""
-    from zoo.serving.checking import conformance
-
-    name = recipe.__name__.split(".")[1]
-    assert metrics["export"] == str(exports / name / "1")
-    assert conformance.check(metrics["export"]) == []
-    assert name in (exports / "models.config").read_text()
-    return json.loads((Path(metrics["export"]) / "assets.extra" / "model_card.json").read_text())
 
 
 def test_every_recipe_is_tested():
@@ -216,18 +186,6 @@ def test_mistakes_with_two_sets_end_in_advice(options, message, tmp_path, capsys
     output = capsys.readouterr()
     assert re.search(message, output.err.replace("\n", " ")) and "Traceback" not in output.err
     assert not (tmp_path / "run" / "config.json").exists()
-
-
-def tags(folder):
-    """The names of what TensorBoard shows."""
-    import tensorflow as tf
-
-    return {
-        value.tag
-        for file in folder.rglob("events*")
-        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
-        for value in tf.compat.v1.Event.FromString(record).summary.value
-    }
 
 
 def test_recipe_of_codes_learns_points_in_a_plane(tmp_path, capsys):

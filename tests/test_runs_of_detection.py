@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from recipes import mask_rcnn
-from tests.test_runs import assert_equal_to_the_bit, checkpoint, served, tags
+from tests.helpers.recipes import assert_equal_to_the_bit, checkpoint, served, tags
 from zoo import runs
 
 TINY = ["--data", "scenes", "--image-size", "64", "--width", "4", "--pyramid-width", "8", "--hidden", "16"]

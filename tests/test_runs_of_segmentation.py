@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from recipes import fcn, mask_rcnn
-from tests.test_runs import assert_equal_to_the_bit, checkpoint, served, tags
+from tests.helpers.recipes import assert_equal_to_the_bit, checkpoint, served, tags
 from zoo import runs
 
 TINY = ["--data", "scenes", "--image-size", "40", "--small-width", "4", "--judged-images", "8", "--batch-size", "2"]

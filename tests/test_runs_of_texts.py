@@ -6,7 +6,7 @@ import re
 import pytest
 
 from recipes import seq2seq
-from tests.test_runs import assert_equal_to_the_bit, checkpoint, served, tags
+from tests.helpers.recipes import assert_equal_to_the_bit, checkpoint, served, tags
 from zoo import runs
 
 TINY = ["--width", "16", "--num-layers", "1", "--num-heads", "2", "--batch-size", "8", "--epochs", "2"]

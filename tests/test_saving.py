@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.conformance.rows import ROWS
+from tests.helpers.rows import ROWS
 from zoo import (
     GAN,
     VAE,

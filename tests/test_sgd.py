@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conformance.rows import ROWS, fit, largest_difference
-from tests.test_muon import draws, moved
+from tests.helpers.optimizers import draws, moved
+from tests.helpers.rows import ROWS, fit, largest_difference
 from zoo.runs.optimizers import cosine_optimizer
 from zoo.training import SGD, Muon
 

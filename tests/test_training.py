@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conformance.rows import ROWS
+from tests.helpers.rows import ROWS
 from zoo import GAN, WGAN, dcgan_discriminator, dcgan_generator, mlp_critic, mlp_generator, random
 from zoo.training import GlobalBatch, ImagePool, minimize, update_each
 

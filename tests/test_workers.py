@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from recipes import gan
-from tests import worker
-from tests.conformance.rows import ROWS, largest_difference, plain_training
-from tests.test_runs import ROOT, TINY, checkpoint, command, run
+from tests.helpers import worker
+from tests.helpers.recipes import ROOT, TINY, checkpoint, command, run
+from tests.helpers.rows import ROWS, largest_difference, plain_training
 
 LAUNCH = [sys.executable, "-m", "zoo.launch", "--workers"]
 
@@ -26,7 +26,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("workers")
     for name in ROWS:
         np.savez(folder / f"{name}.start.npz", *plain_training(name)[0])
-    subprocess.run([*LAUNCH, "2", "-m", "tests.worker", str(folder)], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([*LAUNCH, "2", "-m", "tests.helpers.worker", str(folder)], cwd=ROOT, check=True, capture_output=True)
     return folder
 
 

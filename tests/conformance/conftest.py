@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conformance.rows import ROWS
+from tests.helpers.rows import ROWS
 
 
 @pytest.fixture(params=ROWS)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conformance.rows import ROWS
+from tests.helpers.rows import ROWS
 from zoo.data import Source
 
 NAN, INFINITE = float("nan"), float("inf")

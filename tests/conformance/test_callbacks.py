@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.conformance.rows import ROWS, fit, largest_difference, weights
+from tests.helpers.rows import ROWS, fit, largest_difference, weights
 
 # One of each kind: two players, one objective, texts, objects, pixels.
 KINDS = ("gan", "vae", "seq2seq", "mask_rcnn", "fcn")

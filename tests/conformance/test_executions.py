@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conformance.rows import (
+from tests.helpers.graphs import races
+from tests.helpers.rows import (
     NUM_ROWS,
     ROWS,
     ROWS_PER_BATCH,
@@ -14,7 +15,6 @@ from tests.conformance.rows import (
     plain_training,
     weights,
 )
-from tests.graphs import races
 
 # Ways to execute the same training: (replicas, options of `compile`).
 EXECUTIONS = {

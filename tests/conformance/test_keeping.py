@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.conformance.rows import compile_sgd, fit, largest_difference, output, weights
+from tests.helpers.rows import compile_sgd, fit, largest_difference, output, weights
 
 
 def test_files_keep_weights_slots_and_options_and_go_on_to_the_bit(row, tmp_path):

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from tests.conformance.rows import fit, largest_difference, output, weights
+from tests.helpers.rows import fit, largest_difference, output, weights
 
 
 def test_only_the_intended_network_moves_and_its_loss_falls(row):

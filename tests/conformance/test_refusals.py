@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.conformance.rows import fit
+from tests.helpers.rows import fit
 
 
 def refuse_images(model, images, targets):

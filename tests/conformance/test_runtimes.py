@@ -5,8 +5,8 @@ import importlib.util
 import numpy as np
 import pytest
 
-from tests.conformance.portability import RUNTIMES, built, cells, working
-from tests.conformance.rows import ROWS
+from tests.helpers.portability import RUNTIMES, built, cells, working
+from tests.helpers.rows import ROWS
 from zoo.serving.checking.compare import difference
 from zoo.serving.publishing.runtimes import RUNTIMES as RUNNERS
 from zoo.serving.publishing.runtimes import TOLERANCE, requests_of

@@ -13,9 +13,9 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from tests.conformance.portability import working
-from tests.conformance.rows import ROWS, fit
-from tests.serving.servers import Server
+from tests.helpers.portability import working
+from tests.helpers.rows import ROWS, fit
+from tests.helpers.servers import Server
 from zoo.data.canvas import fitted_size
 from zoo.data.reading import read_picture_on
 from zoo.encoded import encode

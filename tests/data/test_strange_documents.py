@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.documents import replaced
+from tests.helpers.documents import replaced
 from zoo import data
 from zoo.data import records
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.ot.oracles import draw
+from tests.helpers.transport import draw
 from zoo.losses.categorical import cross_entropy
 
 

@@ -5,7 +5,7 @@ import ot as pot
 import pytest
 import tensorflow as tf
 
-from tests.ot.oracles import draw
+from tests.helpers.transport import draw
 from zoo.losses.sequence import sequence_transport, soft_embeddings
 
 # Three pairs of sequences, of 5 and 3, of 1 and 6, and of 6 and 6 embeddings.

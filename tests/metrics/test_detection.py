@@ -10,7 +10,7 @@ from pycocotools import mask as coding
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from tests.documents import replaced
+from tests.helpers.documents import replaced
 from zoo.metrics import coco_average_precision
 
 NAMES = {"ap": 0, "ap50": 1, "ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5, "ar100": 8}

@@ -12,14 +12,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.conformance.rows import ROWS, fit, largest_difference, objects_of
+from tests.helpers.rows import ROWS, fit, largest_difference, objects_of
 from zoo import MaskRCNN, box_head, feature_pyramid, mask_head, pyramid_levels, torchvision_resnet
 
 ROOT = Path(__file__).parents[2]
 # With oneDNN, the gradient of a transposed convolution of no rows has the shape of its output.
 WITHOUT_OBJECTS = """
 import numpy as np
-from tests.conformance.rows import ROWS, compile_sgd
+from tests.helpers.rows import ROWS, compile_sgd
 model = ROWS["mask_rcnn"].build()
 compile_sgd(model, 0.01)
 images, targets = ROWS["mask_rcnn"].examples(2)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.graphs import executed_graphs, races
+from tests.helpers.graphs import executed_graphs, races
 from zoo import GAN, Recompute, mlp_critic
 
 

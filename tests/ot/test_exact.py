@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.ot.oracles import draw, program, weigh
+from tests.helpers.transport import draw, program, weigh
 from zoo.ot.exact import MAX_ENTRIES, exact
 
 pytest.importorskip("ot")

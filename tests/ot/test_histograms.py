@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 from sklearn.metrics.pairwise import additive_chi2_kernel
 
-from tests.ot.oracles import finite_differences, gradients, weigh
+from tests.helpers.transport import finite_differences, gradients, weigh
 from zoo import ot
 
 BINS = 7

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.ot import rows
-from tests.ot.rows import ROWS, arrays_of, draw, outputs
+from tests.helpers import transport_rows as rows
+from tests.helpers.transport_rows import ROWS, arrays_of, draw, outputs
 from zoo import ot
 
 # Variants of one computation, which the smaller tests see.
@@ -59,7 +59,7 @@ def test_in_a_graph_what_is_not_finite_stays_so(name):
 
 PROGRAM = """
 import sys
-from tests.ot import rows
+from tests.helpers import transport_rows as rows
 
 names = sys.argv[1:]
 passed = {name: rows.passes_what_is_not_finite(name) for name in names}

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from tests.ot.oracles import draw, finite_differences, gradients, program, weigh
+from tests.helpers.transport import draw, finite_differences, gradients, program, weigh
 from zoo.ot.one_dimension import wasserstein_1d
 
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from google.protobuf import json_format
 
-from tests.serving.servers import Server
+from tests.helpers.servers import Server
 from zoo.serving import publish
 from zoo.serving.checking import protocol, rest
 from zoo.serving.checking.answers import (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conformance.rows import ROWS
+from tests.helpers.rows import ROWS
 from zoo.networks.detection import pad_to_multiple
 from zoo.serving.publishing import runtimes
 from zoo.serving.publishing.converting import convert

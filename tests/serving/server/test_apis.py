@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
-from tests.serving.servers import Server, tiny
+from tests.helpers.servers import Server, tiny
 from zoo.serving import Client, RequestError, publish, run_native
 
 X = [[1.0, 2.0, 3.0], [-1.0, 0.5, 0.0]]

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
-from tests.serving.servers import Server, tiny
+from tests.helpers.servers import Server, tiny
 from zoo.serving import Client, publish
 
 GOOD = [

@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.serving.servers import Server
+from tests.helpers.servers import Server
 from zoo.serving import publish
 from zoo.serving.formats.model_card import CARD_FILE
 

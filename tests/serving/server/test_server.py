@@ -13,7 +13,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 
-from tests.serving.servers import Server, tiny
+from tests.helpers.servers import Server, tiny
 from zoo.serving import Client, RequestError, publish
 from zoo.serving.formats.warmup import write_warmup
 

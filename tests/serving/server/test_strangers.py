@@ -20,7 +20,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
-from tests.serving.servers import Server
+from tests.helpers.servers import Server
 from zoo.serving import Client, RequestError, run_native
 from zoo.serving.formats import json_tensors
 from zoo.serving.formats.protos import tensor_pb2

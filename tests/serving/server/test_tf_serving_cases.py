@@ -12,7 +12,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.serving.servers import Server, tiny
+from tests.helpers.servers import Server, tiny
 from zoo.serving import publish
 from zoo.serving.server import rest_json
 from zoo.serving.server.errors import ServingError

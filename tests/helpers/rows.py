@@ -7,7 +7,7 @@ from functools import partial
 import keras
 import numpy as np
 
-from tests.graphs import executed_graphs
+from tests.helpers.graphs import executed_graphs
 from zoo import (
     FCN,
     GAN,

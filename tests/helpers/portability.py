@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.conformance.rows import ROWS
+from tests.helpers.rows import ROWS
 
 _LINES = Path(__file__).parents[2].joinpath("docs/serving.md").read_text(encoding="utf-8").splitlines()
 # {heading of a column: (format of `export`, package that runs it)}

@@ -1,6 +1,6 @@
 """One worker of several: trains rows of the conformance table from given weights, and writes what the chief ends with.
 
-python -m zoo.launch --workers 2 -m tests.worker FOLDER
+python -m zoo.launch --workers 2 -m tests.helpers.worker FOLDER
 """
 
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.conformance.rows import NUM_ROWS, ROWS, ROWS_PER_BATCH, compile_sgd, fit
+from tests.helpers.rows import NUM_ROWS, ROWS, ROWS_PER_BATCH, compile_sgd, fit
 from zoo.runs.devices import make_strategy
 from zoo.training import is_chief
 

@@ -1,0 +1,59 @@
+"""A model of the table that is built, compiled and traced once, and begins anew for each test."""
+
+import functools
+
+import keras
+import tensorflow as tf
+
+from tests.helpers.rows import ROWS, compile_sgd
+
+
+class Subject:
+    """A row's model as one way of execution runs it.
+
+    To trace a step takes longer than the few steps of a test, and weights, slots, learning rates, the step's number and
+    running means are variables: so tests of one way of execution share what was traced, each from the start.
+
+    Args:
+        name: Of the row.
+        strategy: `tf.distribute.Strategy`; None for one replica.
+        rate: Of Adam, for every optimizer; None for SGD at the row's rate, which shows a gradient of the wrong size.
+        **execution: Options of `compile`.
+    """
+
+    def __init__(self, name, strategy=None, rate=None, **execution):
+        # Whatever was built before: from some starts, plain SGD runs away.
+        keras.utils.set_random_seed(0)
+        self.row = ROWS[name]
+        with (strategy or tf.distribute.get_strategy()).scope():
+            self.model = self.row.build()
+            if rate is None:
+                compile_sgd(self.model, self.row.learning_rate, **execution)
+            else:
+                self.model.compile(*(keras.optimizers.Adam(rate) for _ in self.row.trains), **execution)
+        self._start = [(variable, keras.ops.convert_to_numpy(variable)) for variable in self._variables()]
+
+    def _variables(self):
+        """All that a step reads and writes, beside its examples."""
+        slots = [variable for optimizer in self.model.optimizers for variable in optimizer.variables]
+        return [*self.model.variables, *slots, *self.model.metrics_variables]
+
+    def anew(self, rates=None):
+        """The model as it was made.
+
+        Args:
+            rates: Learning rates by the names of the optimizers, or one for all; None for those of the beginning.
+        """
+        for variable, value in self._start:
+            variable.assign(value)
+        if rates is not None:
+            rates = rates if isinstance(rates, dict) else dict.fromkeys(self.row.trains, rates)
+            for optimizer, rate in rates.items():
+                getattr(self.model, optimizer).learning_rate = rate
+        return self.model
+
+
+@functools.lru_cache(maxsize=2)
+def subject(name, rate=None):
+    """The one of this process on one replica; tests come row by row, so that those of earlier rows may go."""
+    return Subject(name, rate=rate)
