@@ -11,7 +11,7 @@ demo: $(READY)
 	$(RUN) -m recipes.demo
 
 test: $(READY)
-	$(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(RUN) -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 slow: $(READY)
 	$(RUN) -m pytest -m slow

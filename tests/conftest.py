@@ -21,10 +21,19 @@ def pytest_configure():
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
+# Files and rows that take longest, so that no process is left with one of them when the others have ended.
+LONGEST = ("test_workers", "test_runs", "mask_rcnn", "cycle_gan", "test_serving", "test_mask_rcnn")
+
+
 def pytest_collection_modifyitems(items):
-    """The slowest files first, so that no process is left with one of them when the others have ended."""
-    slowest = {"test_workers.py": 0, "test_runs.py": 1, "test_executions.py": 2, "test_learning.py": 3}
-    items.sort(key=lambda item: slowest.get(item.path.name, 4))
+    """What one process runs together: all that is about a row of the table, otherwise the tests of a file."""
+
+    def group(item):
+        return item.callspec.params["row_name"] if "row_name" in item.fixturenames else item.path.stem
+
+    items.sort(key=lambda item: LONGEST.index(group(item)) if group(item) in LONGEST else len(LONGEST))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
 
 
 @pytest.fixture(scope="session", autouse=True)

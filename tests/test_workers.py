@@ -15,28 +15,27 @@ import pytest
 from recipes import gan
 from tests.helpers import worker
 from tests.helpers.recipes import ROOT, TINY, checkpoint, command, run
-from tests.helpers.rows import ROWS, largest_difference, plain_training
+from tests.helpers.rows import ROWS, largest_difference
+from tests.helpers.subject import Subject
 
 LAUNCH = [sys.executable, "-m", "zoo.launch", "--workers"]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """All rows trained by two workers, which take turns at nothing: one launch for all tests."""
+    """All rows trained by two workers, which take turns at nothing, and by one: one launch for all tests."""
     folder = tmp_path_factory.mktemp("workers")
-    for name in ROWS:
-        np.savez(folder / f"{name}.start.npz", *plain_training(name)[0])
     subprocess.run([*LAUNCH, "2", "-m", "tests.helpers.worker", str(folder)], cwd=ROOT, check=True, capture_output=True)
-    return folder
+    return folder, {name: Subject(name).first for name in ROWS}
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_two_workers_equal_one(name, trained):
     """Batches of seven and five rows, split unevenly, three steps at a time; weights, running means, the saved file."""
-    _, expected, logs, _ = plain_training(name)
-    assert largest_difference(expected, worker.read(trained / f"{name}.end.npz")) < 1e-5
-    assert largest_difference(expected, keras.models.load_model(trained / f"{name}.keras").get_weights()) < 1e-5
-    with np.load(trained / f"{name}.logs.npz") as found:
+    folder, (_, expected, logs, _) = trained[0], trained[1][name]
+    assert largest_difference(expected, worker.read(folder / f"{name}.end.npz")) < 1e-5
+    assert largest_difference(expected, keras.models.load_model(folder / f"{name}.keras").get_weights()) < 1e-5
+    with np.load(folder / f"{name}.logs.npz") as found:
         assert set(found) == set(logs)
         for term, values in logs.items():
             np.testing.assert_allclose(found[term], values, atol=1e-4, rtol=1e-4)

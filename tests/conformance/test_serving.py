@@ -16,6 +16,7 @@ from sklearn.datasets import load_sample_images
 from tests.helpers.portability import working
 from tests.helpers.rows import ROWS, fit
 from tests.helpers.servers import Server
+from tests.helpers.subject import subject
 from zoo.data.canvas import fitted_size
 from zoo.data.reading import read_picture_on
 from zoo.encoded import encode
@@ -62,9 +63,8 @@ def inputs_of(row, specs):
     return {name: rows(spec) for name, spec in specs.items()}
 
 
-def test_export_equals_memory_in_a_loader_without_python(row, tmp_path):
-    model = row.build()
-    model.compile()
+def test_export_equals_memory_in_a_loader_without_python(row_name, row, tmp_path):
+    model = subject(row_name).anew()
     fit(model, row.examples(8), epochs=1)
     model.export(tmp_path / "1")
     assert conformance.check(tmp_path / "1") == []

@@ -1,13 +1,11 @@
 """The table of models, which every property of this folder is held against. A new model adds a row."""
 
-import functools
 from dataclasses import dataclass
 from functools import partial
 
 import keras
 import numpy as np
 
-from tests.helpers.graphs import executed_graphs
 from zoo import (
     FCN,
     GAN,
@@ -340,17 +338,3 @@ def compile_sgd(model, learning_rate, **execution):
 def fit(model, examples, epochs=2, batch_size=8, **options):
     examples = examples if isinstance(examples, tuple) else (examples,)
     return model.fit(*examples, batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0, **options)
-
-
-@functools.cache
-def plain_training(name):
-    """What one replica makes of batches of 7, 7 and 5, twice: weights before and after, logs, executed graphs."""
-    row = ROWS[name]
-    # Whatever was built before: from some starts, plain SGD runs away.
-    keras.utils.set_random_seed(0)
-    model = row.build()
-    compile_sgd(model, row.learning_rate)
-    start = model.get_weights()
-    with executed_graphs() as graphs:
-        logs = fit(model, row.examples(NUM_ROWS), batch_size=ROWS_PER_BATCH).history
-    return start, model.get_weights(), logs, graphs

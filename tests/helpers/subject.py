@@ -5,7 +5,8 @@ import functools
 import keras
 import tensorflow as tf
 
-from tests.helpers.rows import ROWS, compile_sgd
+from tests.helpers.graphs import executed_graphs
+from tests.helpers.rows import NUM_ROWS, ROWS, ROWS_PER_BATCH, compile_sgd, fit, weights
 
 
 class Subject:
@@ -19,6 +20,11 @@ class Subject:
         strategy: `tf.distribute.Strategy`; None for one replica.
         rate: Of Adam, for every optimizer; None for SGD at the row's rate, which shows a gradient of the wrong size.
         **execution: Options of `compile`.
+
+    Attributes:
+        model: As what came last has left it.
+        first: Weights before and after the first training, of batches of 7, 7 and 5, twice; its logs, and the graphs
+            that were executed. Since the last batch is smaller, the same trace takes batches of any size.
     """
 
     def __init__(self, name, strategy=None, rate=None, **execution):
@@ -31,7 +37,11 @@ class Subject:
                 compile_sgd(self.model, self.row.learning_rate, **execution)
             else:
                 self.model.compile(*(keras.optimizers.Adam(rate) for _ in self.row.trains), **execution)
+        start = weights(self.model)
         self._start = [(variable, keras.ops.convert_to_numpy(variable)) for variable in self._variables()]
+        with executed_graphs() as graphs:
+            logs = fit(self.model, self.row.examples(NUM_ROWS), batch_size=ROWS_PER_BATCH).history
+        self.first = start, weights(self.model), logs, graphs
 
     def _variables(self):
         """All that a step reads and writes, beside its examples."""
