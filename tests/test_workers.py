@@ -31,7 +31,7 @@ def trained(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_two_workers_equal_one(name, trained):
-    """Batches of seven and five rows, split unevenly, three steps at a time; weights, running means, the saved file."""
+    """Batches of seven and six rows, split unevenly, three steps at a time; weights, running means, the saved file."""
     folder, (_, expected, logs, _) = trained[0], trained[1][name]
     assert largest_difference(expected, worker.read(folder / f"{name}.end.npz")) < 1e-5
     assert largest_difference(expected, keras.models.load_model(folder / f"{name}.keras").get_weights()) < 1e-5

@@ -20,7 +20,7 @@ EXECUTIONS = {
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 def test_every_execution_gives_the_same_weights_and_logs(row_name, execution, two_replicas):
-    """Replicas get four and three rows, at last three and two. The difference allowed, 1e-5, is the design's."""
+    """Replicas get four and three rows, at last three and three. The difference allowed, 1e-5, is the design's."""
     replicas, options = EXECUTIONS[execution]
     start, expected, expected_logs, _ = subject(row_name).first
     executed = Subject(row_name, two_replicas if replicas == 2 else None, **options)

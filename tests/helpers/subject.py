@@ -23,7 +23,7 @@ class Subject:
 
     Attributes:
         model: As what came last has left it.
-        first: Weights before and after the first training, of batches of 7, 7 and 5, twice; its logs, and the graphs
+        first: Weights before and after the first training, of batches of 7, 7 and 6, twice; its logs, and the graphs
             that were executed. Since the last batch is smaller, the same trace takes batches of any size.
     """
 
