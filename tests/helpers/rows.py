@@ -35,9 +35,9 @@ from zoo import (
     torchvision_resnet,
 )
 
-# Replicas get four and three of them; of the last batch of an epoch three and three.
-ROWS_PER_BATCH = 7
-NUM_ROWS = 7 + 7 + 6
+# (Number of examples, batch size). Two replicas get four and three rows of a batch, and at last three each; of the
+# other three each, of which two micro-batches have two and one.
+UNEVEN, EVEN = (7 + 7 + 6, 7), (6 + 6, 6)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tests.helpers.graphs import executed_graphs
-from tests.helpers.rows import NUM_ROWS, ROWS, ROWS_PER_BATCH, compile_sgd, fit, weights
+from tests.helpers.rows import ROWS, UNEVEN, compile_sgd, fit, weights
 
 
 class Subject:
@@ -19,15 +19,16 @@ class Subject:
         name: Of the row.
         strategy: `tf.distribute.Strategy`; None for one replica.
         rate: Of Adam, for every optimizer; None for SGD at the row's rate, which shows a gradient of the wrong size.
+        sizes: (number of examples, batch size) of the first training.
         **execution: Options of `compile`.
 
     Attributes:
         model: As what came last has left it.
-        first: Weights before and after the first training, of batches of 7, 7 and 6, twice; its logs, and the graphs
-            that were executed. Since the last batch is smaller, the same trace takes batches of any size.
+        first: Weights before and after the first training, two epochs of, by default, batches of 7, 7 and 6; its logs,
+            and the graphs that were executed. Where the last batch is smaller, its trace takes batches of any size.
     """
 
-    def __init__(self, name, strategy=None, rate=None, **execution):
+    def __init__(self, name, strategy=None, rate=None, sizes=UNEVEN, **execution):
         # Whatever was built before: from some starts, plain SGD runs away.
         keras.utils.set_random_seed(0)
         self.row = ROWS[name]
@@ -40,8 +41,13 @@ class Subject:
         start = weights(self.model)
         self._start = [(variable, keras.ops.convert_to_numpy(variable)) for variable in self._variables()]
         with executed_graphs() as graphs:
-            logs = fit(self.model, self.row.examples(NUM_ROWS), batch_size=ROWS_PER_BATCH).history
-        self.first = start, weights(self.model), logs, graphs
+            self.first = start, *self.trained(sizes), graphs
+
+    def trained(self, sizes):
+        """Weights after two epochs of some examples in batches, from where the model is, and logs."""
+        count, batch_size = sizes
+        logs = fit(self.model, self.row.examples(count), batch_size=batch_size).history
+        return weights(self.model), logs
 
     def _variables(self):
         """All that a step reads and writes, beside its examples."""

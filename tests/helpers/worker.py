@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tests.helpers.rows import NUM_ROWS, ROWS, ROWS_PER_BATCH, compile_sgd, fit
+from tests.helpers.rows import ROWS, UNEVEN, compile_sgd, fit
 from zoo.runs.devices import make_strategy
 from zoo.training import is_chief
 
@@ -29,7 +29,7 @@ def main(folder):
         with strategy.scope():
             model = row.build()
             compile_sgd(model, row.learning_rate, steps_per_execution=3, **EXTRA.get(name, {}))
-        logs = fit(model, row.examples(NUM_ROWS), batch_size=ROWS_PER_BATCH).history
+        logs = fit(model, row.examples(UNEVEN[0]), batch_size=UNEVEN[1]).history
         if is_chief(strategy):
             model.save(folder / f"{name}.keras")
             np.savez(folder / f"{name}.end.npz", *model.get_weights())
