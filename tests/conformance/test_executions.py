@@ -10,7 +10,11 @@ from tests.helpers.subject import Subject, subject
 # Ways to execute the same training: (replicas, sizes, options of `compile`). XLA compiles for each size of a batch and
 # each replica; tests/test_training.py has it beside sizes that are not known.
 EXECUTIONS = {
-    "two replicas, three steps at a time": (2, UNEVEN, {"steps_per_execution": 3}),
+    "two replicas, accumulating, three steps at a time": (
+        2,
+        UNEVEN,
+        {"gradient_accumulation_steps": 2, "steps_per_execution": 3},
+    ),
     "two replicas, compiled, accumulating, two steps at a time": (
         2,
         EVEN,

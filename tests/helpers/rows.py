@@ -35,9 +35,9 @@ from zoo import (
     torchvision_resnet,
 )
 
-# (Number of examples, batch size). Two replicas get four and three rows of a batch, and at last three each; of the
-# other three each, of which two micro-batches have two and one.
-UNEVEN, EVEN = (7 + 7 + 6, 7), (6 + 6, 6)
+# (Number of examples, batch size). Of the first, two replicas get four and three rows, and at last three each, which
+# micro-batches share as two and one; of the second four each.
+UNEVEN, EVEN = (7 + 7 + 6, 7), (8 + 8, 8)
 
 
 @dataclass(frozen=True)
