@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from tests.helpers.rows import ROWS, compile_sgd, fit, largest_difference, output, weights
+from tests.helpers.rows import ROWS, compile_sgd, fit, largest_difference, weights
 from zoo import FCN, GAN, WGANGP, Autoencoder, MaskRCNN, mlp_critic, mlp_decoder, mlp_encoder, mlp_generator
 from zoo.serving import run_native
 from zoo.training import with_shapes
@@ -62,6 +62,7 @@ def test_a_network_of_ones_own_class_trains_and_is_saved_as_any_other(name, tmp_
         fit(model, row.examples(16), epochs=2)
     assert largest_difference(weights(plain), weights(owned)) == 0
     owned.save(tmp_path / "model.keras")
+    output = row.examples.output
     np.testing.assert_array_equal(output(zoo.load(tmp_path / "model.keras")), output(owned))
     # What is served takes any number of rows.
     served = [spec.shape[0] for _, inputs in owned.signatures().values() for spec in inputs.values()]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.helpers.examples import Texts
 from tests.helpers.rows import ROWS
 from zoo.data import Source
 
@@ -205,13 +206,13 @@ def good_of(name, method):
     if method in HELD_OUT:
         x, y = examples if isinstance(examples, tuple) else (examples, None)
         return {"x": x} if y is None else {"x": x, "y": y}
-    if method in ("translate", "sample", "score", "likelihood", "plans", "encode") and row.tokens:
+    if method in ("translate", "sample", "score", "likelihood", "plans", "encode") and isinstance(row.examples, Texts):
         words = ["w0 w1", "w2", "w3 w4", "w5"]
         if method in ("translate", "sample"):
             return {"texts": words}
         return {"sources": words, "targets": words[::-1]}
     if method in CALLS:
-        return {"x": _mapped(name, examples)}
+        return {"x": row.examples.mapped(model_of(name), examples)}
     if method == "interpolate":
         return {"first": examples[:2], "second": examples[2:]}
     if method == "decode":
@@ -220,12 +221,6 @@ def good_of(name, method):
         return {"num_samples": 2}
     first = {"cycle_gan": "images", "mask_rcnn": "images", "fcn": "images"}.get(name, "examples")
     return {first: examples[0] if isinstance(examples, tuple) else examples}
-
-
-def _mapped(name, examples):
-    if hasattr(model_of(name), "generator"):
-        return np.ones((4, *model_of(name).generator.input_shape[1:]), "float32")
-    return examples if ROWS[name].tokens else examples[0] if isinstance(examples, tuple) else examples
 
 
 OTHERS = ("autoencoder", "vae", "cycle_gan", "seq2seq", "mask_rcnn", "fcn")

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from tests.helpers.rows import compile_sgd, fit, largest_difference, output, weights
+from tests.helpers.rows import compile_sgd, fit, largest_difference, weights
 from tests.helpers.subject import subject
 
 
@@ -71,7 +71,7 @@ def test_mixed_precision_trains_in_a_band_around_float32(row_name, row):
             # From its usual 2^15 the loss scale would first have to come down, by steps that change nothing.
             optimizer.dynamic_scale.assign(8.0)
         logs = fit(model, row.examples(16), epochs=3).history
-        assert output(model).dtype == np.float32
+        assert row.examples.output(model).dtype == np.float32
         for term, values in expected.items():
             np.testing.assert_allclose(logs[term], values, rtol=0.1, atol=0.1)
 

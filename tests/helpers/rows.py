@@ -6,6 +6,7 @@ from functools import partial
 import keras
 import numpy as np
 
+from tests.helpers.examples import Numbers, Objects, Pixels, Texts, arguments
 from zoo import (
     FCN,
     GAN,
@@ -46,81 +47,22 @@ class Row:
 
     Attributes:
         build: Makes the uncompiled model.
-        shape: Shape of one example.
+        examples: What it learns from, of one of the kinds of tests/helpers/examples.py.
         trains: For each optimizer the networks that it moves and the terms whose sum it lowers.
         large: Options of `build` for a model of realistic size, which benchmarks/scale.py trains.
         learning_rate: Of SGD; small where a loss is so steep that rounding would grow from step to step.
-        domains: Sets of examples that the model learns from.
-        tokens: Size of the vocabulary, where examples are ids of texts; 0 where they are numbers.
-        objects: Number of classes, where examples are images of objects.
-        labels: Number of classes, where examples are images whose pixels have labels.
     """
 
     build: callable
-    shape: tuple
+    examples: callable
     trains: dict
     large: dict
     learning_rate: float = 0.05
-    domains: int = 1
-    tokens: int = 0
-    objects: int = 0
-    labels: int = 0
 
-    def examples(self, count, seed=0, shape=None):
-        """Arguments of `fit`: one array, or with two domains a pair of them; images with their targets or labels."""
-        if self.objects:
-            return objects_of(self.objects, self.shape, count, seed)
-        if self.labels:
-            return labelled_of(self.labels, self.shape, count, seed)
-        make = partial(ids_of, self.tokens) if self.tokens else examples_of
-        sets = [make(shape or self.shape, count, seed + domain) for domain in range(self.domains)]
-        return sets[0] if self.domains == 1 else tuple(sets)
-
-    def change(self, examples, change):
-        """Examples of which the last set is changed."""
-        return change(examples) if self.domains == 1 else (*examples[:-1], change(examples[-1]))
-
-
-def examples_of(shape, count, seed=0):
-    values = np.random.default_rng(seed).uniform(-0.9, 0.9, (count, *shape))
-    return (values + 0.1).astype("float32")
-
-
-def ids_of(tokens, shape, count, seed=0):
-    """Sequences of 2 tokens and more, their ends (2), and padding (0)."""
-    rng = np.random.default_rng(seed)
-    ids = rng.integers(4, tokens, (count, *shape))
-    ends = rng.integers(2, shape[0], (count, 1))
-    places = np.arange(shape[0])
-    return np.where(places < ends, ids, np.where(places == ends, 2, 0)).astype("int32")
-
-
-def objects_of(num_classes, shape, count, seed=0):
-    """Images of noise with up to three rectangles in each, all of them full, some of them crowds."""
-    rng, (height, width, _), most = np.random.default_rng(seed), shape, 3
-    images = rng.integers(0, 100, (count, *shape))
-    corners = rng.integers(0, (width // 2, height // 2), (count, most, 2))
-    boxes = np.concatenate([corners, corners + rng.integers(width // 4, width // 2, (count, most, 2))], 2)
-    classes = rng.integers(-1, num_classes, (count, most))
-    rows, columns = np.arange(height)[:, None], np.arange(width)
-    x1, y1, x2, y2 = (boxes[..., side, None, None] for side in range(4))
-    masks = (rows >= y1) & (rows < y2) & (columns >= x1) & (columns < x2) & (classes >= 0)[..., None, None]
-    images = np.where(masks.any(1)[..., None], images + 150, images)
-    return images.astype("uint8"), {
-        "boxes": boxes.astype("float32"),
-        "classes": classes.astype("int32"),
-        "crowds": rng.uniform(size=(count, most)) < 0.2,
-        "masks": masks.astype("uint8"),
-        "sizes": np.full((count, 2), (height, width), "int32"),
-    }
-
-
-def labelled_of(num_classes, shape, count, seed=0):
-    """Images of noise with brighter rectangles, the class of each pixel, and pixels that do not count."""
-    images, targets = objects_of(num_classes - 1, shape, count, seed)
-    labels = np.max(targets["masks"] * (targets["classes"] + 1)[..., None, None], 1)
-    labels[:, :, :2] = 255
-    return images, labels.astype("uint8")
+    @property
+    def shape(self):
+        """Of one example."""
+        return self.examples.shape
 
 
 def _images(model, judge, side=8, filters=4, num_features=1, **options):
@@ -187,20 +129,21 @@ LARGE_IMAGES, LARGE_POINTS, LARGE_CODER = (
     {"side": 28, "hidden": (200, 200)},
 )
 DETECTOR = ("backbone", "feature_pyramid", "rpn_head", "box_head", "mask_head")
+IMAGES, POINTS = Numbers((8, 8, 1)), Numbers((2,))
 ROWS = {
-    "gan": Row(partial(_images, GAN, "discriminator"), (8, 8, 1), GAN_TRAINS, LARGE_IMAGES),
+    "gan": Row(partial(_images, GAN, "discriminator"), IMAGES, GAN_TRAINS, LARGE_IMAGES),
     "gan_minimax_ema": Row(
         partial(_points, GAN, "discriminator", generator_loss="minimax", discriminator_steps=2, generator_ema=0.9),
-        (2,),
+        POINTS,
         GAN_TRAINS,
         LARGE_POINTS,
     ),
     # Clipping at the paper's 0.01 would move a critic that does not train: test_wgan.py looks at it.
     "wgan": Row(
-        partial(_points, WGAN, "critic", critic_steps=2, clip=10.0), (2,), _adversaries("critic"), LARGE_POINTS
+        partial(_points, WGAN, "critic", critic_steps=2, clip=10.0), POINTS, _adversaries("critic"), LARGE_POINTS
     ),
     "wgan_gp": Row(
-        partial(_images, WGANGP, "critic", critic_steps=2, generator_ema=0.9), (8, 8, 1), WGAN_GP_TRAINS, LARGE_IMAGES
+        partial(_images, WGANGP, "critic", critic_steps=2, generator_ema=0.9), IMAGES, WGAN_GP_TRAINS, LARGE_IMAGES
     ),
     "sinkhorn_gan": Row(
         partial(
@@ -212,7 +155,7 @@ ROWS = {
             gradient_penalty_weight=1.0,
             generator_ema=0.9,
         ),
-        (2,),
+        POINTS,
         WGAN_GP_TRAINS,
         # Plain SGD cannot hold a wider critic of squared distances.
         {"width": 64},
@@ -229,14 +172,14 @@ ROWS = {
             epsilon=0.1,
             gradient_penalty_weight=0.1,
         ),
-        (2,),
+        POINTS,
         WGAN_GP_TRAINS,
         LARGE_POINTS,
         learning_rate=0.005,
     ),
     "cycle_gan": Row(
         partial(_translator, pool_size=5, generator_ema=0.9),
-        (16, 16, 1),
+        Numbers((16, 16, 1), domains=2),
         {
             "generator_optimizer": (
                 ("generator_xy", "generator_yx"),
@@ -249,7 +192,6 @@ ROWS = {
         },
         {"side": 32, "filters": 16, "num_blocks": 3},
         learning_rate=0.0001,
-        domains=2,
     ),
     "autoencoder": Row(
         partial(
@@ -261,25 +203,23 @@ ROWS = {
             target_activity=0.3,
             contraction="estimate",
         ),
-        (8, 8, 1),
+        IMAGES,
         {"optimizer": (("encoder", "decoder"), ("reconstruction_loss", "sparsity", "contraction"))},
         LARGE_CODER,
         learning_rate=0.005,
     ),
     "vae": Row(
         partial(_coder, VAE, num_outputs=8, binarize=True, warm_up_steps=4),
-        (8, 8, 1),
+        IMAGES,
         {"optimizer": (("encoder", "decoder"), ("reconstruction_loss", "kl_divergence"))},
         {**LARGE_CODER, "code_dim": 32, "num_outputs": 64},
         learning_rate=0.005,
     ),
     "seq2seq": Row(
         partial(_speaker, copy_weight=0.5, sequence_weight=0.5, transport_iterations=10, network_ema=0.9),
-        (6,),
+        Texts((6,), tokens=20),
         {"optimizer": (("network",), ("cross_entropy", "copy_loss", "sequence_loss"))},
         {"width": 64, "num_layers": 3},
-        domains=2,
-        tokens=20,
     ),
     "mask_rcnn": Row(
         partial(
@@ -290,39 +230,22 @@ ROWS = {
             num_proposals=6,
             max_detections=4,
         ),
-        (32, 32, 3),
+        Objects((32, 32, 3), num_classes=3),
         {"optimizer": (DETECTOR, MaskRCNN.terms)},
         {"width": 16, "hidden": 128},
         learning_rate=0.01,
-        objects=3,
     ),
     "fcn": Row(
         partial(_segmenter, class_weights=(0.5, 1.0, 2.0)),
-        (40, 36, 3),
+        Pixels((40, 36, 3), num_classes=3),
         {"optimizer": (("backbone", "head"), FCN.terms)},
         {"width": 32},
-        labels=3,
     ),
 }
 
 
 def weights(network):
     return network.get_weights()
-
-
-def output(model):
-    """What the model makes of a fixed input: samples, translations, scores, or the examples of two codes."""
-    if hasattr(model, "plans"):
-        return model.score(["w0 w1 w2", "w3"], ["w4 w5", "w6 w7 w8"])
-    if hasattr(model, "detect"):
-        return model.detect(objects_of(3, (32, 32, 3), 2)[0])["masks"]
-    if hasattr(model, "probabilities"):
-        return model.probabilities(labelled_of(3, (40, 36, 3), 2)[0])
-    if hasattr(model, "generate"):
-        return model.generate(2, seed=0)
-    if hasattr(model, "translate"):
-        return model.translate(examples_of(model.example_shape, 2))
-    return model.decode(np.eye(2, model.code_dim))
 
 
 def largest_difference(one, other):
@@ -336,5 +259,4 @@ def compile_sgd(model, learning_rate, **execution):
 
 
 def fit(model, examples, epochs=2, batch_size=8, **options):
-    examples = examples if isinstance(examples, tuple) else (examples,)
-    return model.fit(*examples, batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0, **options)
+    return model.fit(*arguments(examples), batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0, **options)

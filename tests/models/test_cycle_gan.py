@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.helpers.rows import examples_of, largest_difference
+from tests.helpers.examples import examples_of
+from tests.helpers.rows import largest_difference
 from zoo import CycleGAN, data, patch_discriminator, resnet_generator
 
 SHAPE = (16, 16, 1)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.helpers.rows import ROWS, labelled_of
+from tests.helpers.examples import labelled_of
+from tests.helpers.rows import ROWS
 from zoo import FCN, fcn_head, torchvision_resnet
 from zoo.encoded import encode
 from zoo.metrics import confusion_matrix, segmentation_scores

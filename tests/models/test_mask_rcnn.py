@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.helpers.rows import ROWS, fit, largest_difference, objects_of
+from tests.helpers.examples import objects_of
+from tests.helpers.rows import ROWS, fit, largest_difference
 from zoo import MaskRCNN, box_head, feature_pyramid, mask_head, pyramid_levels, torchvision_resnet
 
 ROOT = Path(__file__).parents[2]

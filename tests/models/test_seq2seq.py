@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.helpers.rows import ids_of
+from tests.helpers.examples import ids_of
 from zoo import RecurrentSeq2Seq, Seq2Seq, Transformer, Vocabulary
 from zoo.serving import run_native
 from zoo.training import is_most_likely
