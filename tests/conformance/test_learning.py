@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from tests.helpers.graphs import called_for_training
 from tests.helpers.rows import compile_sgd, fit, largest_difference, weights
 from tests.helpers.subject import subject
 
@@ -49,8 +50,10 @@ def test_another_seed_trains_differently(row_name, row):
     for seed in (0, 0, 1):
         subject(row_name).anew(0.01)
         model.seed = seed
-        for _ in range(3):  # CycleGAN's pool has something to draw from in the second.
-            model.train_step(model.examples_of(examples))
+        with called_for_training() as called:
+            for _ in range(3):  # CycleGAN's pool has something to draw from in the second.
+                model.train_step(model.examples_of(examples))
+        assert called
         results.append(weights(model))
     model.seed = 0
     assert largest_difference(results[0], results[1]) == 0

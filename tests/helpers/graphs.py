@@ -1,7 +1,9 @@
-"""Graphs as TensorFlow executes them, after its optimizers: which accesses to a variable have no order."""
+"""What is executed: graphs after TensorFlow's optimizers, accesses to a variable without order, layers in training."""
 
 from contextlib import contextmanager
+from unittest import mock
 
+import keras
 from tensorflow.python.eager import context
 
 
@@ -12,6 +14,20 @@ def executed_graphs():
     with context.collect_graphs(optimized=True) as collected:
         yield graphs
     graphs += collected
+
+
+@contextmanager
+def called_for_training():
+    """A list of the names of the layers that are called with `training=True` within."""
+    names, call = [], keras.layers.Layer.__call__
+
+    def noted(layer, *args, **kwargs):
+        if kwargs.get("training"):
+            names.append(layer.name)
+        return call(layer, *args, **kwargs)
+
+    with mock.patch.object(keras.layers.Layer, "__call__", noted):
+        yield names
 
 
 def races(graph):
