@@ -1,17 +1,26 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# Two commands do everything on a fresh machine: `make demo` and `make test`; `make test-all` is what counts before a
+# merge.
 # PYTHON is any Python 3.11 to 3.13; everything is installed into .venv.
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test slow lint clean
+PYTEST := $(RUN) -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: demo test test-all slow lint clean
 
 demo: $(READY)
 	$(RUN) -m recipes.demo
 
+# Every function, and of every model that it learns, resumes, exports and serves.
 test: $(READY)
-	$(RUN) -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(PYTEST) -m "not slow and not exhaustive"
+
+# With oneDNN, as TensorFlow Serving has it, whatever the processor; what depends on it without it once more.
+test-all: $(READY)
+	TF_ENABLE_ONEDNN_OPTS=1 $(PYTEST)
+	TF_ENABLE_ONEDNN_OPTS=0 $(PYTEST) -m "not slow and convolutional"
 
 slow: $(READY)
 	$(RUN) -m pytest -m slow

@@ -26,6 +26,7 @@ from zoo.serving.checking import conformance
 from zoo.serving.checking.compare import difference
 from zoo.serving.checking.protocol import check_server
 from zoo.serving.formats.warmup import read_warmup
+from zoo.serving.loader.isolated import run_all
 
 GENERATIVE = [name for name in ROWS if name not in ("autoencoder", "cycle_gan", "fcn", "mask_rcnn", "seq2seq")]
 
@@ -36,14 +37,17 @@ def test_export_equals_memory_in_a_loader_without_python(row_name, row, tmp_path
     fit(model, row.examples(8), epochs=1)
     model.export(tmp_path / "1")
     assert conformance.check(tmp_path / "1") == []
-    asked, served = {}, {}
-    for name, (function, specs) in model.signatures().items():
-        asked[name] = {key: kind.asked(key, spec) for key, spec in specs.items()}
+    functions = model.signatures()
+    asked = {
+        name: {key: kind.asked(key, spec) for key, spec in specs.items()} for name, (_, specs) in functions.items()
+    }
+    _, answered = run_all(tmp_path / "1", list(asked.items()))
+    served = dict(zip(asked, answered, strict=True))
+    for name, (function, _) in functions.items():
         # What is exported drops nothing out and has no statistics of the batch, whatever the networks.
         with called_for_training() as called:
             expected = function(**{key: tf.constant(array) for key, array in asked[name].items()})
         assert called == []
-        served[name] = run_native(tmp_path / "1", name, asked[name])
         assert served[name].keys() == expected.keys()
         for key, array in expected.items():
             assert_alike(served[name][key], array.numpy(), kind.tolerance)
@@ -100,6 +104,7 @@ ANSWERS = """
 import pickle, sys
 import numpy as np
 from zoo.serving.formats.warmup import read_warmup
+from zoo.serving.loader.isolated import run_all
 from zoo.serving.loader.native import SavedModel
 
 def shapes(model, signature, inputs):

@@ -149,21 +149,23 @@ def _accumulate(function, *inputs, num_parts, num_rows):
     """Sum of the results of `function` over what is left over and then over equal parts, one after the other."""
     size = ops.maximum(-(-num_rows // num_parts), 1) if tf.is_tensor(num_rows) else -(-num_rows // num_parts)
     rest = num_rows % size
+    # Traced once for all parts: of a large model, that takes longer than many steps.
+    rows = None if tf.is_tensor(rest) or rest else size
+    specs = [tf.TensorSpec([rows, *one.shape[1:]], one.dtype) for one in inputs]
+    part = tf.function(function, autograph=False).get_concrete_function(*specs)
 
     def result(start, count):
         sizes = [[-1 if size is None else size for size in one.shape[1:]] for one in inputs]
         rows = [
             tf.slice(one, [start, *[0] * len(size)], [count, *size]) for one, size in zip(inputs, sizes, strict=True)
         ]
-        return tf.nest.map_structure(tf.convert_to_tensor, function(*rows))
+        return part(*rows)
 
     def zeros():
-        """Of the shapes that `function` returns, found without running it; a size left open is that of all rows."""
-        specs = [tf.TensorSpec([None, *one.shape[1:]], one.dtype) for one in inputs]
-        traced = tf.function(function, autograph=False).get_concrete_function(*specs)
+        """Of the shapes that `function` returns; a size left open is that of all rows."""
         return tf.nest.map_structure(
             lambda spec: tf.zeros([num_rows if size is None else size for size in spec.shape], spec.dtype),
-            traced.structured_outputs,
+            part.structured_outputs,
         )
 
     def body(start, total):
