@@ -8,7 +8,7 @@ from tests.helpers.rows import EVEN, UNEVEN, fit, largest_difference, weights
 from tests.helpers.subject import Subject, subject
 
 # Ways to execute the same training: (replicas, sizes, options of `compile`). XLA compiles for each size of a batch and
-# each replica; tests/test_training.py has it beside sizes that are not known.
+# each replica, so that all rows have one size and two of them several.
 EXECUTIONS = {
     "two replicas, accumulating, three steps at a time": (
         2,
@@ -24,14 +24,29 @@ EXECUTIONS = {
 }
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
+# By XLA, the same once more: minutes.
+WAYS = [pytest.param(name, marks=pytest.mark.exhaustive if "compiled" in name else ()) for name in EXECUTIONS]
+
+
+@pytest.mark.parametrize("execution", WAYS)
 def test_every_execution_gives_the_same_weights_and_logs(row_name, execution, two_replicas):
     """The largest difference allowed, 1e-5, is the design's."""
-    replicas, sizes, options = EXECUTIONS[execution]
-    plain = subject(row_name)
+    assert_equal_to_plain_training(row_name, two_replicas, *EXECUTIONS[execution])
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", ["autoencoder", "ot_gan"])
+def test_compiled_replicas_take_batches_of_several_sizes(name, two_replicas):
+    """Of terms of each row alone, and of terms that all rows make together."""
+    options = {"jit_compile": True, "gradient_accumulation_steps": 2, "steps_per_execution": 3}
+    assert_equal_to_plain_training(name, two_replicas, 2, UNEVEN, options)
+
+
+def assert_equal_to_plain_training(name, two_replicas, replicas, sizes, options):
+    plain = subject(name)
     start = weights(plain.anew())
     expected, expected_logs = plain.trained(sizes)
-    executed = Subject(row_name, two_replicas if replicas == 2 else None, sizes=sizes, **options)
+    executed = Subject(name, two_replicas if replicas == 2 else None, sizes=sizes, **options)
     own_start, found, logs, _ = executed.first
     assert largest_difference(start, own_start) == 0
     assert executed.model.distribute_strategy.num_replicas_in_sync == replicas

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from tests.helpers.graphs import called_for_training
 from tests.helpers.rows import compile_sgd, fit, largest_difference, weights
@@ -60,6 +61,7 @@ def test_another_seed_trains_differently(row_name, row):
     assert largest_difference(results[0], results[2]) > 0
 
 
+@pytest.mark.exhaustive
 def test_mixed_precision_trains_in_a_band_around_float32(row_name, row):
     """16-bit networks lose digits, not the course: within 10 % or 0.1 of float32 after the same steps."""
     model = subject(row_name).anew(0.01)
