@@ -45,7 +45,7 @@ def test_replicas_hold_the_rows_of_one_draw(two_replicas):
     """Seven rows, split four and three."""
     whole = GlobalBatch(7, 5, 2).normal("latents", (3,)).numpy()
 
-    @tf.function
+    @tf.function(autograph=False)
     def draw():
         rows = 4 - tf.distribute.get_replica_context().replica_id_in_sync_group
         batch = GlobalBatch(rows, 5, 2)
@@ -89,7 +89,7 @@ def one_update(strategy, optimizer, values):
         optimizer = optimizer()
         optimizer.build([weight])
 
-    @tf.function
+    @tf.function(autograph=False)
     def step():
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         rows = tf.gather(tf.constant(values), replica)
@@ -127,7 +127,7 @@ def test_what_is_kept_comes_back_whole_and_from_before_the_update(num_parts, com
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build([weight])
 
-    @tf.function(jit_compile=compiled)
+    @tf.function(jit_compile=compiled, autograph=False)
     def step(rows):
         batch = GlobalBatch(rows.shape[0], 0, 0, micro_batches=num_parts)
         return minimize(
@@ -190,7 +190,7 @@ def test_micro_batches_add_up_to_the_gradient_of_all_rows(num_parts, compiled):
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build([weight])
 
-    @tf.function(jit_compile=compiled)
+    @tf.function(jit_compile=compiled, autograph=False)
     def step(rows):
         batch = GlobalBatch(rows.shape[0] or tf.shape(rows)[0], 0, 0, micro_batches=num_parts)
         return minimize(lambda x: {"loss": weight.value * x}, (rows,), network, optimizer, batch)
@@ -225,10 +225,10 @@ def test_a_joint_term_has_the_gradient_of_all_rows_together(num_parts, compiled)
         return terms["square"], terms["mean"]
 
     rows = tf.range(1.0, 8.0)
-    np.testing.assert_allclose(tf.function(step, jit_compile=compiled)(rows), [16, 4], rtol=1e-6)
+    np.testing.assert_allclose(tf.function(step, jit_compile=compiled, autograph=False)(rows), [16, 4], rtol=1e-6)
     np.testing.assert_allclose(weight, 0.64, rtol=1e-6)
     weight.assign(1.0)
-    tf.function(step, input_signature=[tf.TensorSpec([None])])(rows)
+    tf.function(step, input_signature=[tf.TensorSpec([None])], autograph=False)(rows)
     np.testing.assert_allclose(weight, 0.64, rtol=1e-6)
 
 
@@ -241,7 +241,7 @@ def test_a_joint_term_sees_the_rows_of_all_replicas_in_order(options, two_replic
         optimizer.build([weight])
     joint = {"places": lambda x: tf.reduce_sum(x * tf.range(7.0))}
 
-    @tf.function
+    @tf.function(autograph=False)
     def step():
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         rows = tf.range(1.0, 8.0)[4 * replica : 4 + 3 * replica]
@@ -261,7 +261,7 @@ def test_the_second_pass_of_a_joint_term_alone_moves_batch_statistics():
         optimizer = keras.optimizers.SGD(0.1)
         optimizer.build(network.trainable_variables)
 
-        @tf.function
+        @tf.function(autograph=False)
         def step(rows, network=network, optimizer=optimizer, compiled=compiled):
             batch = GlobalBatch(7, 0, 0, compile_gradients=compiled)
             joint = {"square": lambda x: tf.reduce_mean((x + 1) ** 3)}

@@ -34,6 +34,12 @@ def learnt():
     return {kind: Vocabulary.learn(TEXTS, kind) for kind in KINDS}
 
 
+@pytest.fixture(scope="module")
+def whole(learnt):
+    """The ids of each text, by kind."""
+    return {kind: [row[row != PAD].tolist() for row in learnt[kind].encode(TEXTS)] for kind in KINDS}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_decoding_gives_the_text_back(learnt, kind):
     ids = learnt[kind].encode(TEXTS)
@@ -106,15 +112,14 @@ def test_ids_by_hand():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("max_length", [1, 2, 5, 1000])
-def test_what_is_too_long_loses_its_end(learnt, kind, max_length):
+def test_what_is_too_long_loses_its_end(learnt, whole, kind, max_length):
     vocabulary = learnt[kind]
     ids, truncated = vocabulary.ids_of(tf.constant(TEXTS), max_length)
     assert (ids.dtype, truncated.dtype) == (tf.int32, tf.bool)
-    whole = [[number for number in row if number != PAD] for row in vocabulary.encode(TEXTS).tolist()]
-    expected = [row if len(row) <= max_length else [*row[: max_length - 1], EOS] for row in whole]
+    expected = [row if len(row) <= max_length else [*row[: max_length - 1], EOS] for row in whole[kind]]
     longest = max(map(len, expected))
     np.testing.assert_array_equal(ids, [row + [PAD] * (longest - len(row)) for row in expected])
-    np.testing.assert_array_equal(truncated, [len(row) > max_length for row in whole])
+    np.testing.assert_array_equal(truncated, [len(row) > max_length for row in whole[kind]])
     np.testing.assert_array_equal(vocabulary.encode(TEXTS, max_length), ids)
     for text, row in zip(TEXTS[:4], expected, strict=False):
         assert vocabulary.ids_of(tf.constant([text]), max_length)[0].numpy().tolist() == [row]

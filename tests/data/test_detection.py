@@ -180,7 +180,7 @@ def changed(source, rows, *options, seed=0):
     pictures = [source.read(row) for row in rows]
     images, targets = tf.nest.map_structure(lambda *values: np.stack(values), *pictures)
     keys = keys_of(seed, 0, tf.constant(rows, tf.int64))
-    call = tf.function(flip_and_scale(*options))
+    call = tf.function(flip_and_scale(*options), autograph=False)
     after = call(tf.constant(images), tf.nest.map_structure(tf.constant, targets), keys)
     return (images, targets), tf.nest.map_structure(lambda values: values.numpy(), after)
 
@@ -311,9 +311,11 @@ def test_pictures_are_warped_as_their_keys_say(source):
     """By the definition: a field that Pillow makes smooth, and SciPy's interpolation with nothing beyond the border."""
     images, targets = tf.nest.map_structure(lambda *values: np.stack(values), *map(source.read, range(23)))
     keys, warp = keys_of(3, 0, tf.range(23, dtype=tf.int64)), flip_and_scale(flip=False, warp=0.3)
-    after, found = tf.nest.map_structure(np.asarray, tf.function(warp)(tf.constant(images), targets, keys))
+    after, found = tf.nest.map_structure(
+        np.asarray, tf.function(warp, autograph=False)(tf.constant(images), targets, keys)
+    )
     labels = {"labels": np.where(targets["masks"].any(1), 7, 1).astype("uint8"), "sizes": targets["sizes"]}
-    mapped = tf.function(warp)(tf.constant(images), labels, keys)[1]["labels"].numpy()
+    mapped = tf.function(warp, autograph=False)(tf.constant(images), labels, keys)[1]["labels"].numpy()
     compared = 0
     for row, key in enumerate(keys):
         field = 0.3 * random.normal((5, 5, 2), seed=key + [1, 0]).numpy() * [20 / 5, 30 / 5]

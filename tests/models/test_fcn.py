@@ -28,6 +28,15 @@ def spread(model):
     return model
 
 
+@pytest.fixture(scope="module")
+def model():
+    """Whose weights stay: one function that segments images of any size is there for every test that asks it."""
+    keras.utils.set_random_seed(0)
+    model = spread(build())
+    model.compile()
+    return model
+
+
 def cross_entropy(logits, labels, weights):
     """In NumPy, from the definition."""
     shares = np.exp(logits.astype("float64") - logits.max(-1, keepdims=True))
@@ -84,18 +93,20 @@ def test_called_for_training_it_drops_out_and_follows_batch_statistics():
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_figures_are_those_of_the_whole_set(replicas, two_replicas):
+def test_figures_are_those_of_the_whole_set(replicas, two_replicas, request):
     """Against the confusion matrix of NumPy, over batches of which the last is smaller, split over replicas."""
-    strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
-    with strategy.scope():
-        model = spread(build())
-        model.compile()
+    if replicas == 1:
+        model = request.getfixturevalue("model")
+    else:
+        with two_replicas.scope():
+            model = spread(build())
+            model.compile()
     images, labels = labelled_of(3, SHAPE, 10)
     found = model.evaluate(images, labels, batch_size=4, verbose=0, return_dict=True)
     expected = segmentation_scores(confusion_matrix(labels, model.segment(images), 3))
     assert 0.05 < expected["mean_iou"] < 0.9
     for name, value in expected.items():
-        assert found[name] == pytest.approx(value, rel=1e-12)
+        assert found[name] == pytest.approx(value, rel=1e-12), name
     again = model.evaluate(images[:4], labels[:4], batch_size=4, verbose=0, return_dict=True)
     expected = segmentation_scores(confusion_matrix(labels[:4], model.segment(images[:4]), 3))
     assert again["mean_iou"] == pytest.approx(expected["mean_iou"], rel=1e-12)
@@ -132,9 +143,8 @@ def test_it_learns_what_it_sees():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 31), (33, 64)])
-def test_images_of_any_size_get_a_label_for_each_pixel(size):
+def test_images_of_any_size_get_a_label_for_each_pixel(size, model):
     """And what is beyond a multiple of 32 does not move what is within: as of an image that is padded by hand."""
-    model = spread(build())
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (2, *size, 3)).astype("float32")
     found = model.probabilities(images)
@@ -151,9 +161,8 @@ def test_images_of_any_size_get_a_label_for_each_pixel(size):
     np.testing.assert_allclose(padded[:, : size[0], : size[1]], found, atol=1e-5)
 
 
-def test_files_come_on_the_canvas_of_the_model():
+def test_files_come_on_the_canvas_of_the_model(model):
     """A picture twice as wide as high fills the upper half; beside it there is no label."""
-    model = spread(build())
     wide = np.random.default_rng(0).integers(0, 256, (20, 40, 3)).astype("float32")
     small = np.random.default_rng(1).integers(0, 256, (32, 32, 3)).astype("float32")
     files = np.array([encode(one / 127.5 - 1).numpy() for one in (wide, small)], dtype=object)
@@ -201,8 +210,8 @@ def test_compiled_without_arguments_it_has_the_papers_optimizer():
         ({"backbone": "vgg16"}, "`backbone` must be a network to features"),
     ],
 )
-def test_wrong_options_are_refused(options, message):
-    given = {"backbone": torchvision_resnet(18, width=8), "num_classes": 3, **options}
+def test_wrong_options_are_refused(options, message, model):
+    given = {"backbone": model.backbone, "num_classes": 3, **options}
     with pytest.raises(ValueError, match=message):
         FCN(
             **{

@@ -1,5 +1,7 @@
 """VAE: exact likelihoods of linear models, bounds, gradients, and what its users ask of it."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -62,8 +64,9 @@ def test_importance_weighted_estimate_bounds_the_exact_likelihood_and_tightens_w
     bounds = [model.log_likelihood(x, count).mean() for count in (1, 10, 100, 3000)]
     assert bounds[0] < bounds[1] < bounds[2] < bounds[3] < exact.mean() + 0.02
     assert exact.mean() - bounds[0] > 0.3
-    np.testing.assert_allclose(model.log_likelihood(x, 10_000), exact, atol=0.1)
-    np.testing.assert_allclose(model.log_likelihood(x, 10_000).mean(), exact.mean(), atol=0.01)
+    found = model.log_likelihood(x, 10_000)
+    np.testing.assert_allclose(found, exact, atol=0.1)
+    np.testing.assert_allclose(found.mean(), exact.mean(), atol=0.01)
 
 
 def test_gradient_of_the_reparameterised_bound_is_that_of_the_score_function_on_average():
@@ -172,6 +175,12 @@ def test_estimates_repeat_from_their_seed():
     np.testing.assert_allclose(served["elbo"], model.elbo(images[:1], seed=7)["elbo"], rtol=1e-5)
 
 
+@functools.cache
+def refusing(binarize=False):
+    """One of each for all mistakes, which leave it as it was."""
+    return small(binarize=binarize)
+
+
 def fit(model, examples):
     model.compile()
     return model.fit(examples, verbose=0)
@@ -181,8 +190,8 @@ def fit(model, examples):
     "act, message",
     [
         (lambda: fit(small(), grey()), 'Pixels must be -1 or 1 for likelihood "bernoulli".*`binarize=True`'),
-        (lambda: small().elbo(grey()), "Pixels must be -1 or 1.*100 % between"),
-        (lambda: small(binarize=True).log_likelihood(grey(), 2), "Pixels must be -1 or 1"),
+        (lambda: refusing().elbo(grey()), "Pixels must be -1 or 1.*100 % between"),
+        (lambda: refusing(binarize=True).log_likelihood(grey(), 2), "Pixels must be -1 or 1"),
         (
             lambda: fit(
                 VAE(mlp_encoder((3,), 4), mlp_decoder((3,), 2), likelihood="continuous_bernoulli"),
@@ -191,7 +200,7 @@ def fit(model, examples):
             r"Values must lie in \[-1, 1\] for likelihood 'continuous_bernoulli'. Received: min=2, max=2",
         ),
         (lambda: small(num_samples=0), "`num_samples` must be a whole number of at least 1. Received: 0"),
-        (lambda: small().log_likelihood(black_and_white(), 0), "`num_samples` must be a whole number of at least 1"),
+        (lambda: refusing().log_likelihood(black_and_white(), 0), "`num_samples` must be a whole number of at least 1"),
         (lambda: small(kl_weight=-1), "`kl_weight` must be a finite number of at least 0"),
         (lambda: small(num_outputs=5), "The encoder must put out 6 values for 3 latents"),
         (lambda: small(scale="shared"), "The decoder must put out one logit for each value"),
@@ -205,13 +214,13 @@ def fit(model, examples):
             r"shape \(batch, 4, 4, 1\). Received: shape \(batch, 5, 5, 1\)",
         ),
         (lambda: VAE(mlp_decoder(SHAPE, 2), mlp_decoder(SHAPE, 2)), "The encoder must put out vectors"),
-        (lambda: small().encode(np.zeros((2, 3))), r"`encode` takes rows of shape \(batch, 4, 4, 1\)"),
-        (lambda: small().decode(np.zeros(3)), "This is one row: add an axis"),
-        (lambda: small().interpolate(grey(2), grey(2), 1), "`num_steps` must be a whole number of at least 2"),
-        (lambda: small().elbo(np.ones((2, 3))), r"`elbo` takes rows of shape \(batch, 4, 4, 1\)"),
-        (lambda: small().log_likelihood(np.ones((0, *SHAPE)), 5), "`log_likelihood` takes rows .* at least one"),
-        (lambda: small().generate(2, seed=0.5), "`seed` must be a whole number"),
-        (lambda: small().interpolate(grey(2), grey(3)), "As many first as second.*Received: 2 and 3"),
+        (lambda: refusing().encode(np.zeros((2, 3))), r"`encode` takes rows of shape \(batch, 4, 4, 1\)"),
+        (lambda: refusing().decode(np.zeros(3)), "This is one row: add an axis"),
+        (lambda: refusing().interpolate(grey(2), grey(2), 1), "`num_steps` must be a whole number of at least 2"),
+        (lambda: refusing().elbo(np.ones((2, 3))), r"`elbo` takes rows of shape \(batch, 4, 4, 1\)"),
+        (lambda: refusing().log_likelihood(np.ones((0, *SHAPE)), 5), "`log_likelihood` takes rows .* at least one"),
+        (lambda: refusing().generate(2, seed=0.5), "`seed` must be a whole number"),
+        (lambda: refusing().interpolate(grey(2), grey(3)), "As many first as second.*Received: 2 and 3"),
         (lambda: small().evaluate(grey()), "call `compile"),
     ],
 )

@@ -40,8 +40,10 @@ NETWORKS = {
 }
 
 
-@pytest.fixture(params=NETWORKS)
+@pytest.fixture(scope="module", params=NETWORKS)
 def network(request):
+    """For tests that leave it as it is."""
+    keras.utils.set_random_seed(0)
     return NETWORKS[request.param]()
 
 

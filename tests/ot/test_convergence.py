@@ -22,8 +22,11 @@ def kl(p, q):
 @pytest.mark.parametrize("method", ["auto", "log"])
 @pytest.mark.parametrize("penalty", [0.01, 1.0, 1e3, 1e4])
 def test_any_marginal_penalty_takes_tens_of_iterations(penalty, method):
-    """At the optimum alone the dual at the potentials equals the primal at the plan, which is computed in NumPy."""
-    options = {"marginal_penalty": penalty, "return_plan": True, "jit_compile": False}
+    """At the optimum alone the dual at the potentials equals the primal at the plan, which is computed in NumPy.
+
+    All penalties share what is compiled, as do all tolerances and numbers of iterations below.
+    """
+    options = {"marginal_penalty": penalty, "return_plan": True}
     result = ot.sinkhorn(COST, 0.05, A, B, method=method, **options)
     plan = np.array(result.plan)
     primal = np.sum(plan * COST) + 0.05 * kl(plan, np.outer(A, B))
@@ -61,8 +64,8 @@ def test_over_relaxation_takes_a_fifth_of_the_iterations_to_the_same_solution():
     x, y = NUMBERS.normal(size=(32, 64)), NUMBERS.normal(0.1, size=(32, 64))
     cost = np.square(x[:, None] - y).sum(-1)
     epsilon = 0.005 * cost.mean()
-    result = ot.sinkhorn(cost, epsilon, jit_compile=False)
-    plain = ot.sinkhorn(cost, epsilon, tolerance=0.0, max_iterations=5 * int(result.num_iterations), jit_compile=False)
+    result = ot.sinkhorn(cost, epsilon)
+    plain = ot.sinkhorn(cost, epsilon, tolerance=0.0, max_iterations=5 * int(result.num_iterations))
     assert bool(result.converged) and float(result.marginal_error) < 1e-4 < float(plain.marginal_error)
     np.testing.assert_allclose(result.regularized_cost, plain.regularized_cost, rtol=1e-4)
 
@@ -102,11 +105,11 @@ def test_who_was_told_to_stop_does_not_warn(name):
 def test_a_loss_tells_whether_it_was_solved(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ot.ConvergenceWarning)
-        value = SOLVERS[name](max_iterations=10, jit_compile=False)
-    early = SOLVERS[name](max_iterations=10, jit_compile=False, return_result=True)
+        value = SOLVERS[name](max_iterations=10)
+    early = SOLVERS[name](max_iterations=10, return_result=True)
     assert isinstance(early, ot.LossResult) and float(early.value) == float(value)
     assert not early.converged and float(early.marginal_error) > 1e-3 and int(early.num_iterations) == 10
-    solved = SOLVERS[name](jit_compile=False, return_result=True)
+    solved = SOLVERS[name](return_result=True)
     assert solved.converged and float(solved.marginal_error) < 3e-4 and 10 < int(solved.num_iterations) < 2000
 
 

@@ -25,10 +25,10 @@ def test_equals_the_dense_path(cost, columns, jit_compile):
         options = {"tolerance": 1e-12, "jit_compile": jit_compile}
         blocks = ot.point_cloud_sinkhorn(x, y, 1.0, a, b, cost=cost, block_size=9, **options)
     for name in VALUES:
-        np.testing.assert_allclose(getattr(blocks, name), getattr(dense, name), rtol=1e-9)
+        np.testing.assert_allclose(getattr(blocks, name), getattr(dense, name), rtol=1e-9, err_msg=name)
         of_dense, of_blocks = (tape.gradient(getattr(result, name), arrays) for result in (dense, blocks))
         for expected, found in zip(of_dense[:2], of_blocks[:2], strict=True):
-            np.testing.assert_allclose(found, expected, atol=1e-9)
+            np.testing.assert_allclose(found, expected, atol=1e-9, err_msg=f"gradient of {name}")
         if name != "transport_cost":
             for expected, found in zip(of_dense[2:], of_blocks[2:], strict=True):
                 # Weights keep their sum, so that their gradients matter up to a constant.

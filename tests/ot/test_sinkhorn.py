@@ -205,13 +205,15 @@ def test_weights_may_be_zero():
 def test_envelope_gradients_equal_finite_differences(value):
     numbers = np.random.default_rng(7)
     cost, a, b = (tf.constant(array) for array in (COST, A, B))
+    # Compiled: 14 solutions of problems of one size.
+    options = {"epsilon": EPSILON + 0.4, "tolerance": 1e-13, "jit_compile": True}
 
     def function(cost, a, b):
-        return np.sum(getattr(solve(cost, a=a, b=b, epsilon=EPSILON + 0.4, tolerance=1e-13), value))
+        return np.sum(getattr(solve(cost, a=a, b=b, **options), value))
 
     with tf.GradientTape() as tape:
         tape.watch([cost, a, b])
-        total = tf.reduce_sum(getattr(solve(cost, a=a, b=b, epsilon=EPSILON + 0.4, tolerance=1e-13), value))
+        total = tf.reduce_sum(getattr(solve(cost, a=a, b=b, **options), value))
     gradients = tape.gradient(total, [cost, a, b])
     for index, gradient in enumerate(gradients):
         arguments = [COST, A, B]

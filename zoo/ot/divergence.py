@@ -7,7 +7,7 @@ from keras import ops
 from zoo.checks import check_choice
 from zoo.ot.convergence import warn_unconverged
 from zoo.ot.costs import cost_matrix
-from zoo.ot.inputs import check_strength, same_type, without_padding
+from zoo.ot.inputs import as_float, check_strength, same_type, without_padding
 from zoo.ot.sinkhorn import solved
 
 
@@ -106,13 +106,18 @@ def sinkhorn_divergence(
     return answer("sinkhorn_divergence", found, return_result, tolerance, max_iterations, options)
 
 
-def worst(value, joined, results):
-    """The `LossResult` of a value made of `SinkhornResult`s; `joined` puts members of all on a first axis."""
+def worst(value, stack, results):
+    """The `LossResult` of a value made of `SinkhornResult`s; `stack` puts members of all on a first axis."""
     converged, num_iterations, error = (
-        joined([getattr(result, name) for result in results])
+        stack([getattr(result, name) for result in results])
         for name in ("converged", "num_iterations", "marginal_error")
     )
     return LossResult(value, ops.all(converged, axis=0), ops.max(num_iterations, axis=0), ops.max(error, axis=0))
+
+
+def joined(problems):
+    """Points or costs of several problems, (...) or (batch, ...) each, as one batch."""
+    return ops.concatenate([one[None] if len(one.shape) == 2 else one for one in problems])
 
 
 def answer(loss, result, return_result, tolerance, max_iterations, options):
@@ -173,17 +178,22 @@ def minibatch_energy_distance(
     shapes = {name: tuple(ops.convert_to_tensor(batch).shape) for name, batch in batches.items()}
     if len(set(shapes.values())) > 1:
         raise ValueError(f"The four batches must have the same shape. Received: {shapes}. Split them in equal halves.")
-    x, x2, y, y2 = batches.values()
+    x, x2, y, y2 = batches.values() if callable(cost) else same_type(*map(as_float, batches.values()))
     pairs = (x, y), (x, y2), (x2, y), (x2, y2), (x, x2), (y, y2)
-    costs = same_type(*(ops.convert_to_tensor(cost_matrix(*pair, cost)) for pair in pairs))
     # One batch of six problems, six times the user's batch.
-    stacked = ops.concatenate([C[None] if len(C.shape) == 2 else C for C in costs])
+    rank = len(shapes["source"])
+    if callable(cost) or rank not in (2, 3):
+        costs = same_type(*(ops.convert_to_tensor(cost_matrix(*pair, cost)) for pair in pairs))
+        rank, stacked = len(costs[0].shape), joined(costs)
+    else:
+        # All costs at once: a graph holds their operations once, not six times.
+        stacked = cost_matrix(*map(joined, zip(*pairs, strict=True)), cost)
     if len(ops.convert_to_tensor(epsilon).shape) == 1:
         epsilon = ops.tile(ops.convert_to_tensor(epsilon), [6])
     weights = dict.fromkeys(("source_weights", "target_weights", "source_mask", "target_mask"))
     options = {**weights, **options, "tolerance": tolerance, "max_iterations": max_iterations}
     result, _ = solved(stacked, epsilon, **options)
-    shape = (6,) if len(costs[0].shape) == 2 else (6, -1)
+    shape = (6,) if rank == 2 else (6, -1)
     values = ops.unstack(ops.reshape(result.transport_cost, shape), 6)
     first, second, third, fourth, within_source, within_target = values
     distance = first + second + third + fourth - 2.0 * (within_source + within_target)

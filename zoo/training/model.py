@@ -429,17 +429,30 @@ class TrainStepModel(keras.Model):
         """
         rows = rows_of(what.split()[0], rows, shape)
         check_positive("batch_size", batch_size)
-        compiled = self.compiled_once(what, function)
+        compiled = self.compiled_once(what, function, rows, *others)
         parts = [
             compiled(*(tf.convert_to_tensor(one[start : start + batch_size]) for one in (rows, *others)))
             for start in range(0, len(rows), batch_size)
         ]
         return tf.nest.map_structure(lambda *part: np.concatenate(part).astype("float32"), *parts)
 
-    def compiled_once(self, name, function):
-        """A function of tensors as a graph, the same one at each call with this name."""
+    def compiled_once(self, name, function, *rows):
+        """A function of tensors as a graph, the same one at each call with this name.
+
+        Args:
+            name: Under which it is kept.
+            function: Function of tensors.
+            rows: Arrays of its arguments, if it takes any number of rows: a smaller last batch needs no graph of its
+                own then.
+        """
         compiled = self.__dict__.setdefault("_compiled", {})
-        return compiled.setdefault(name, tf.function(function, reduce_retracing=True))
+        if name not in compiled:
+            compiled[name] = tf.function(function, reduce_retracing=True, autograph=False)
+            if rows:
+                given = [tf.convert_to_tensor(one[:1]) for one in rows]
+                specs = [tf.TensorSpec((None, *one.shape[1:]), one.dtype) for one in given]
+                compiled[name].get_concrete_function(*specs)
+        return compiled[name]
 
     def save(self, filepath, overwrite=True, **kwargs):
         """`keras.Model.save`, in the format that keeps the slots of several optimizers."""

@@ -161,9 +161,11 @@ def test_rows_that_are_there_stay_as_they_are(tmp_path):
         track=[],
         warmup=[("serving_default", {"given": np.ones((1, 1), "int64"), "flags": [True]})],
     )
-    for rows in (0, 1, 3):
-        given = np.arange(2 * rows).reshape(rows, 2)
-        answer = run_native(path, "serving_default", {"given": given, "flags": np.ones(rows, bool)})
+    counts = (0, 1, 3)
+    requests = [{"given": np.arange(2 * rows).reshape(rows, 2), "flags": np.ones(rows, bool)} for rows in counts]
+    _, answers = isolated.run_all(path, [("serving_default", request) for request in requests])
+    for rows, request, answer in zip(counts, requests, answers, strict=True):
+        given = request["given"]
         np.testing.assert_array_equal(answer["made"], 2 * given)
         assert answer["flags"].tolist() == [False] * rows and answer["numbers"].tolist() == list(range(rows))
 
