@@ -91,7 +91,9 @@ class ClassifierFeatures:
         if self._predict is None:
             # A free batch axis: the shorter last batch needs no second trace.
             signature = tf.TensorSpec((None, *self.image_shape), tf.float32)
-            self._predict = tf.function(lambda batch: self.network(batch, training=False), input_signature=[signature])
+            self._predict = tf.function(
+                lambda batch: self.network(batch, training=False), input_signature=[signature], autograph=False
+            )
         with tf.device("/CPU:0"):
             starts = range(0, len(images), batch_size)
             outputs = [self._predict(tf.constant(images[start : start + batch_size])) for start in starts]

@@ -345,7 +345,7 @@ def latents_of(keys, latent_dim):
     )
 
 
-_compiled_latents_of = tf.function(latents_of, reduce_retracing=True)
+_compiled_latents_of = tf.function(latents_of, reduce_retracing=True, autograph=False)
 
 
 def generate(network, num_samples, seed=0, batch_size=256):

@@ -437,9 +437,9 @@ class TrainStepModel(keras.Model):
         return tf.nest.map_structure(lambda *part: np.concatenate(part).astype("float32"), *parts)
 
     def compiled_once(self, name, function):
-        """A function of tensors as a graph, the same one at each call with this name."""
+        """A function of tensors (rows, ...) as a graph, the same one at each call with this name."""
         compiled = self.__dict__.setdefault("_compiled", {})
-        return compiled.setdefault(name, tf.function(function, reduce_retracing=True))
+        return compiled.setdefault(name, _of_any_rows(tf.function(function, reduce_retracing=True, autograph=False)))
 
     def save(self, filepath, overwrite=True, **kwargs):
         """`keras.Model.save`, in the format that keeps the slots of several optimizers."""
@@ -480,6 +480,20 @@ class TrainStepModel(keras.Model):
             saved_model.write(self.signatures(), filepath, **given)
         else:
             converting.convert(self.signatures(), filepath, format=format, signature=signature, **given)
+
+
+def _of_any_rows(function):
+    """Traces for any number of rows at once, instead of first for one number and then, as a last batch has less, again.
+
+    Args:
+        function: `tf.function` of tensors (rows, ...).
+    """
+
+    def call(*inputs):
+        specs = [tf.TensorSpec((None, *one.shape[1:]), one.dtype) for one in inputs]
+        return function.get_concrete_function(*specs)(*inputs)
+
+    return call
 
 
 def whole_number(variable):
