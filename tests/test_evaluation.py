@@ -143,14 +143,19 @@ class Shifts:
         return np.clip(images + self.shifts[direction], -1, 1)
 
 
-def test_translations_are_judged_by_cycles_and_by_classifiers_of_the_target():
-    """Y is X with black and white exchanged, which a translation by hand undoes."""
+def negatives():
+    """Digits and the same in black on white, to train on and held out; the classifier of digits is that of X."""
     pairs = []
     for split in ("train", "test"):
-        images, labels = data.load("digits", split=split).labelled()
-        sides = [data.Source(name, sign * images, labels=labels) for name, sign in (("x", 1), ("y", -1))]
-        pairs.append(data.Pair(*sides))
-    evaluate = TranslationEvaluator(*pairs)
+        digits = data.load("digits", split=split)
+        images, labels = digits.labelled()
+        pairs.append(data.Pair(digits, data.Source("negatives", -images, labels=labels)))
+    return pairs
+
+
+def test_translations_are_judged_by_cycles_and_by_classifiers_of_the_target():
+    """Y is X with black and white exchanged, which a translation by hand undoes."""
+    evaluate = TranslationEvaluator(*negatives())
     real = evaluate.real()
     assert min(real.values()) > 0.9 and max(evaluate.untranslated().values()) < 0.5
 
@@ -445,12 +450,7 @@ def judged_codes():
 
 
 def judged_translations():
-    pairs = []
-    for split in ("train", "test"):
-        images, labels = data.load("digits", split=split).labelled()
-        sides = [data.Source(name, sign * images, labels=labels) for name, sign in (("x", 1), ("y", -1))]
-        pairs.append(data.Pair(*sides))
-    evaluate = TranslationEvaluator(*pairs)
+    evaluate = TranslationEvaluator(*negatives())
     return [evaluate(types.SimpleNamespace(translate=lambda images, _, by=by: by * images)) for by in (-1, 0.1)]
 
 

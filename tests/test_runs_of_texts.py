@@ -59,10 +59,20 @@ def test_resumes_to_the_bit_with_dropout_in_the_middle_of_an_epoch(finished, pai
     assert_equal_to_the_bit(finished / "killed", finished / "run")
 
 
-@pytest.mark.parametrize("options", [["--cell", "lstm"], ["--input-feeding", "--separate-vocabularies"]])
-def test_recurrent_networks(options, pairs, tmp_path, capsys):
+CUT = r"pairs cut to 3 tokens, \d+ unknown tokens"
+
+
+@pytest.mark.parametrize(
+    ("options", "counted"),
+    [
+        (["--cell", "lstm", "--max-length", "3", "--vocabulary-size", "8"], CUT),
+        (["--input-feeding", "--separate-vocabularies"], ""),
+    ],
+)
+def test_recurrent_networks_and_texts_that_lose_tokens(options, counted, pairs, tmp_path, capsys):
     run(tmp_path / "run", pairs, "--networks", "recurrent", "--epochs", "1", "--batch-tokens", "64", *options)
-    assert re.search(r"BLEU .* perplexity .* held-out texts", capsys.readouterr().out)
+    output = capsys.readouterr().out
+    assert re.search(r"BLEU .* perplexity .* held-out texts", output) and re.search(counted, output)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +92,3 @@ def test_mistakes_end_in_advice(options, message, pairs, tmp_path, capsys):
     output = capsys.readouterr()
     assert re.search(message, output.err.replace("\n", " ")) and "Traceback" not in output.err
     assert not (tmp_path / "run" / "config.json").exists()
-
-
-def test_long_texts_and_unknown_tokens_are_counted(pairs, tmp_path, capsys):
-    run(tmp_path / "run", pairs, "--max-length", "3", "--vocabulary-size", "8", "--epochs", "1")
-    output = capsys.readouterr().out
-    assert re.search(r"pairs cut to 3 tokens, \d+ unknown tokens", output)
