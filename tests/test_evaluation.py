@@ -1,7 +1,6 @@
 """Which metrics fit which data, on generators whose quality is known."""
 
 import functools
-import re
 import types
 
 import numpy as np

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from recipes import seq2seq
-from tests.helpers.recipes import assert_equal_to_the_bit, checkpoint, main_as_killed, served, tags
+from tests.helpers.recipes import assert_equal_to_the_bit, checkpoint, main_as_killed, published, tags
 from zoo import runs
 
 TINY = ["--width", "16", "--num-layers", "1", "--num-heads", "2", "--batch-size", "8", "--epochs", "2"]
@@ -38,12 +38,13 @@ def finished(tmp_path_factory, pairs):
     return folder
 
 
-def test_ends_in_pictures_texts_and_a_served_model(finished):
+def test_ends_in_pictures_texts_and_a_published_model(finished):
     metrics = json.loads((finished / "run" / "metrics.json").read_text())
     assert 0 <= metrics["bleu"] <= 100 and 0 <= metrics["exact_match"] <= 1
     assert 1 < metrics["perplexity"] < metrics["untrained"]["perplexity"]
     assert metrics["bleu_signature"].startswith("nrefs:1|case:mixed")
-    card = served(seq2seq, metrics, finished / "exports")
+    # Whether TF Serving would take it: tests/conformance/test_serving.py, of the same network.
+    card = published(seq2seq, metrics, finished / "exports")
     assert card["figures"]["bleu"] == metrics["bleu"]
     assert {path.stem for path in (finished / "run" / "figures").iterdir()} == {"losses", "plans"}
     table = (finished / "run" / "samples" / "translations" / "epoch-0002.md").read_text().splitlines()
