@@ -104,6 +104,41 @@ def zoo(*arguments):
     return process.returncode, process.stdout.strip(), process.stderr.strip()
 
 
+# Reads command lines, one a line, and answers each: exit code, output, errors.
+MANY = """
+import contextlib, io, json, sys
+from zoo import cli
+for line in sys.stdin:
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        try:
+            cli.main(json.loads(line))
+        except SystemExit as ended:
+            code = ended.code
+    assert not {"tensorflow", "keras"} & {name.partition(".")[0] for name in sys.modules}
+    print(json.dumps([code, output.getvalue().strip(), errors.getvalue().strip()]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def native():
+    """`zoo` for many commands: one process loads the C++ library, without Python TensorFlow, for all of them."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", MANY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+    def run_in_it(*arguments):
+        process.stdin.write(json.dumps([str(argument) for argument in arguments]) + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        assert answer, process.stderr.read()
+        return tuple(json.loads(answer))
+
+    yield run_in_it
+    # What the library or an error would say past the answers.
+    assert process.communicate()[1] == "" and process.returncode == 0
+
+
 def run(capsys, *arguments):
     """In this process, which is faster, where nothing is loaded by the C++ library."""
     with pytest.raises(SystemExit) as info:
@@ -252,25 +287,27 @@ def test_list(base, tmp_path, capsys):
     assert run(capsys, "list", tmp_path) == (0, f"There is no version in `{tmp_path}`.", "")
 
 
-def test_predict(base, tmp_path):
+def test_predict(base, tmp_path, native):
     model = base / "points"
     inputs = '{"text": ["a", {"b64": "YWI="}]}'
-    code, output, error = zoo("predict", model / "1", "--signature", "words", "--inputs", inputs)
+    code, output, error = native("predict", model / "1", "--signature", "words", "--inputs", inputs)
     assert (code, error) == (0, "")
     assert json.loads(output) == {"text": ["a", "ab"], "raw_bytes": [{"b64": "YQ=="}, {"b64": "YWI="}]}
     png = tmp_path / "points.png"
-    code, output, _ = zoo("predict", model, "--inputs", '{"seed": [0, 3]}', "--png", png)
+    code, output, _ = native("predict", model, "--inputs", '{"seed": [0, 3]}', "--png", png)
     assert code == 0 and "2 samples of signature serving_default" in output
     with Image.open(png) as image:
         assert image.size == (512, 512)
-    code, _, error = zoo("predict", model, "--inputs", '{"seed": ["a"]}')
+    code, _, error = native("predict", model, "--inputs", '{"seed": ["a"]}')
     words = "error: Input `seed` of `serving_default` must be int64. Received: ['a']. Give whole numbers"
     assert code == 2 and error.startswith(words)
-    code, _, error = zoo("predict", model, "--inputs", '{"sed": [0]}')
+    code, _, error = native("predict", model, "--inputs", '{"sed": [0]}')
     assert code == 2 and error.startswith("error: Signature `serving_default` takes the inputs `seed`. Received: `sed`")
-    code, _, error = zoo("predict", model, "--signature", "unknown", "--png", tmp_path / "none.png")
+    code, _, error = native("predict", model, "--signature", "unknown", "--png", tmp_path / "none.png")
     assert code == 2 and error.startswith("error: No signature `unknown`")
-    code, _, error = zoo("predict", model, "--signature", "words", "--inputs", inputs, "--png", tmp_path / "none.png")
+    code, _, error = native(
+        "predict", model, "--signature", "words", "--inputs", inputs, "--png", tmp_path / "none.png"
+    )
     assert code == 2 and error.startswith("error: Only `images` and `points` can be drawn, and `boxes` with ")
     assert error.endswith("Received: raw_bytes, text.")
     assert [path.name for path in tmp_path.iterdir()] == ["points.png"]
@@ -296,21 +333,21 @@ finally:
         assert np.abs(np.subtract(image.size, size)).max() <= 8
 
 
-def test_predict_takes_files_and_writes_those_it_gets(base, tmp_path):
+def test_predict_takes_files_and_writes_those_it_gets(base, tmp_path, native):
     paths = [tmp_path / f"{level}.png" for level in (5, 200)]
     for path in paths:
         path.write_bytes(png_of(int(path.stem)))
     ask = ["predict", base / "points", "--signature", "negative", "--png", tmp_path / "out.png", "--files"]
-    code, output, _ = zoo(*ask, paths[0])
+    code, output, _ = native(*ask, paths[0])
     assert (code, output) == (0, f"Wrote {tmp_path / 'out.png'}.")
-    code, output, _ = zoo(*ask, *paths)
+    code, output, _ = native(*ask, *paths)
     assert code == 0 and output.endswith("out-1.png.")
     for name, level in (("out", 250), ("out-0", 250), ("out-1", 55)):
         with Image.open(tmp_path / f"{name}.png") as image:
             assert image.size == (3, 2) and image.getpixel((0, 0)) == level
-    code, _, error = zoo("predict", base / "points", "--files", paths[0])
+    code, _, error = native("predict", base / "points", "--files", paths[0])
     assert code == 2 and "`--files` needs a signature with one input whose name ends in _bytes" in error
-    code, _, error = zoo(*ask, tmp_path / "none.png")
+    code, _, error = native(*ask, tmp_path / "none.png")
     assert code == 2 and "none.png" in error
 
 
@@ -361,10 +398,10 @@ def test_predict_draws_what_was_found_into_photos_without_python_tensorflow(find
     assert not changed[91:].any() and not changed[:, 121:].any() and not changed[:20].any()
 
 
-def test_predict_draws_all_photos_to_a_threshold(finder, tmp_path):
+def test_predict_draws_all_photos_to_a_threshold(finder, tmp_path, native):
     photos = [photo_in(tmp_path, name) for name in ("a.png", "b.bmp")]
     arguments = ["--signature", "from_bytes", "--threshold", "0.2", "--png", tmp_path / "out.png", "--files", *photos]
-    code, output, error = zoo("predict", finder, *arguments)
+    code, output, error = native("predict", finder, *arguments)
     assert (code, error) == (0, "")
     assert output.endswith("out-1.png: 2, 2 objects with a score of 0.2 or more.")
     for number in range(2):
@@ -373,9 +410,9 @@ def test_predict_draws_all_photos_to_a_threshold(finder, tmp_path):
             assert (np.abs(pixels[15:45, 155:185] - 128).max(-1) > 20).all()
 
 
-def test_predict_draws_into_pixels_too(finder, tmp_path):
+def test_predict_draws_into_pixels_too(finder, tmp_path, native):
     inputs = json.dumps({"images": np.zeros((1, 32, 64, 3), int).tolist()})
-    code, output, _ = zoo("predict", finder, "--inputs", inputs, "--png", tmp_path / "out.png")
+    code, output, _ = native("predict", finder, "--inputs", inputs, "--png", tmp_path / "out.png")
     assert code == 0 and output.endswith("out.png: 1 objects with a score of 0.5 or more.")
 
 
@@ -400,9 +437,9 @@ def test_predict_draws_classes_over_photos_without_python_tensorflow(labeller, t
     assert all((picture[100:] == colour).all(-1).any() for colour in colours)
 
 
-def test_predict_draws_classes_over_pixels_too(labeller, tmp_path):
+def test_predict_draws_classes_over_pixels_too(labeller, tmp_path, native):
     inputs = json.dumps({"images": np.tile([[[[0]], [[1]]]], (2, 1, 128, 3)).tolist()})
-    code, output, error = zoo("predict", labeller, "--inputs", inputs, "--png", tmp_path / "out.png")
+    code, output, error = native("predict", labeller, "--inputs", inputs, "--png", tmp_path / "out.png")
     assert (code, error) == (0, "") and output.endswith("out-1.png: classes sky, road; sky, road.")
     with Image.open(tmp_path / "out-1.png") as image:
         # Two rows of 128 pixels, enlarged twice, and the legend.

@@ -6,6 +6,7 @@ import types
 import numpy as np
 import pytest
 
+from recipes import cycle_gan
 from zoo import data, evaluation, runs
 from zoo.callbacks import Evaluate
 from zoo.evaluation import (
@@ -143,14 +144,19 @@ class Shifts:
         return np.clip(images + self.shifts[direction], -1, 1)
 
 
-def test_translations_are_judged_by_cycles_and_by_classifiers_of_the_target():
-    """Y is X with black and white exchanged, which a translation by hand undoes."""
+def negatives():
+    """Digits and the same in black on white, to train on and held out; the classifier of digits is that of X."""
     pairs = []
     for split in ("train", "test"):
-        images, labels = data.load("digits", split=split).labelled()
-        sides = [data.Source(name, sign * images, labels=labels) for name, sign in (("x", 1), ("y", -1))]
-        pairs.append(data.Pair(*sides))
-    evaluate = TranslationEvaluator(*pairs)
+        digits = data.load("digits", split=split)
+        images, labels = digits.labelled()
+        pairs.append(data.Pair(digits, data.Source("negatives", -images, labels=labels)))
+    return pairs
+
+
+def test_translations_are_judged_by_cycles_and_by_classifiers_of_the_target():
+    """Y is X with black and white exchanged, which a translation by hand undoes."""
+    evaluate = TranslationEvaluator(*negatives())
     real = evaluate.real()
     assert min(real.values()) > 0.9 and max(evaluate.untranslated().values()) < 0.5
 
@@ -170,14 +176,18 @@ def test_translations_are_judged_by_cycles_and_by_classifiers_of_the_target():
 
 def test_domains_without_common_classes_are_told_apart_instead():
     """What leaves images as they are has no cycle error, and no image of the other domain either."""
-    pair = data.Pair(data.load("digits/3"), data.load("digits/8"))
-    evaluate = TranslationEvaluator(pair, data.load_pair(("digits/3", "digits/8"), split="test"))
+    task = runs.Translation(cycle_gan.Config(data=("digits/3", "digits/8")))
+    evaluate = task.evaluate
     real, untranslated = evaluate.real(), evaluate.untranslated()
     assert set(real) == {"domain_x_to_y", "domain_y_to_x"} and min(real.values()) > 0.9
     assert {evaluate.better[name] for name in real} == {"max"}
     # An image is taken for one domain or the other.
     assert untranslated["domain_x_to_y"] == pytest.approx(1 - real["domain_y_to_x"])
-    assert evaluate(Shifts(0, 0)) == {"cycle_error": 0, "cycle_error_x": 0, "cycle_error_y": 0, **untranslated}
+    left = evaluate(Shifts(0, 0))
+    assert left == {"cycle_error": 0, "cycle_error_x": 0, "cycle_error_y": 0, **untranslated}
+    words = "digits/3 as digits/8 {0:.1f} % taken for digits/8 (untranslated {0:.1f} %, real digits/8 {1:.1f} %)"
+    shares = [100 * one["domain_x_to_y"] for one in (untranslated, real)]
+    assert words.format(*shares) in task.report({**left, **task.baselines(Shifts(0, 0))})
 
     class Swaps:
         def translate(self, images, direction):
@@ -445,12 +455,7 @@ def judged_codes():
 
 
 def judged_translations():
-    pairs = []
-    for split in ("train", "test"):
-        images, labels = data.load("digits", split=split).labelled()
-        sides = [data.Source(name, sign * images, labels=labels) for name, sign in (("x", 1), ("y", -1))]
-        pairs.append(data.Pair(*sides))
-    evaluate = TranslationEvaluator(*pairs)
+    evaluate = TranslationEvaluator(*negatives())
     return [evaluate(types.SimpleNamespace(translate=lambda images, _, by=by: by * images)) for by in (-1, 0.1)]
 
 

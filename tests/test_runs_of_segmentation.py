@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from recipes import fcn, mask_rcnn
-from tests.helpers.recipes import assert_equal_to_the_bit, checkpoint, served, tags
+from tests.helpers.recipes import assert_equal_to_the_bit, main_as_killed, served, tags
 from zoo import runs
 
 TINY = ["--data", "scenes", "--image-size", "40", "--small-width", "4", "--judged-images", "8", "--batch-size", "2"]
@@ -27,10 +27,10 @@ def run(folder, *options):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run of 4 steps without interruption, with every random change of the pictures and dropout, and its exports."""
+    """A run of 4 steps without interruption, with every random change and dropout, and its exports; a killed one."""
     folder = tmp_path_factory.mktemp("whole")
-    options = [*RANDOM, *LEARNT, "--evaluate-every", "1"]
-    run(folder / "run", *options, "--exports", str(folder / "exports"))
+    options = [*TINY, *RANDOM, *LEARNT, "--evaluate-every", "1", "--exports", str(folder / "exports")]
+    main_as_killed(fcn, options, folder / "run", folder / "killed", step=1)
     return folder
 
 
@@ -49,12 +49,9 @@ def test_ends_in_pictures_and_a_served_model(finished):
     assert {"segmentation", "epoch_cross_entropy", *(f"epoch_{name}" for name in FIGURES)} <= shown
 
 
-def test_resumes_to_the_bit_in_the_middle_of_an_epoch(finished, tmp_path):
-    options = [*RANDOM, *LEARNT, "--evaluate-every", "9"]
-    run(tmp_path / "run", *options, "--max-minutes", "0.000001")
-    assert checkpoint(tmp_path / "run")["vars/0"] == 1
-    run(tmp_path / "run", *options)
-    assert_equal_to_the_bit(tmp_path / "run", finished / "run")
+def test_resumes_to_the_bit_in_the_middle_of_an_epoch(finished):
+    run(finished / "killed", *RANDOM, *LEARNT, "--evaluate-every", "9")
+    assert_equal_to_the_bit(finished / "killed", finished / "run")
 
 
 def test_a_stage_begins_with_the_one_before(finished):

@@ -6,11 +6,13 @@ import re
 import pytest
 
 from recipes import seq2seq
-from tests.helpers.recipes import assert_equal_to_the_bit, checkpoint, served, tags
+from tests.helpers.recipes import assert_equal_to_the_bit, checkpoint, main_as_killed, published, tags
 from zoo import runs
 
 TINY = ["--width", "16", "--num-layers", "1", "--num-heads", "2", "--batch-size", "8", "--epochs", "2"]
 TINY += ["--vocabulary", "word", "--max-length", "12", "--num-beams", "2", "--verbose", "silent"]
+TINY += ["--steps-per-epoch", "3"]
+TRANSPORT = ["--copy-weight", "0.1", "--sequence-weight", "0.1"]
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +31,20 @@ def run(folder, pairs, *options):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, pairs):
-    """A run of 12 steps without interruption, with both transport terms, and its exports."""
+    """A run of 6 steps without interruption, with both transport terms, and its exports; a killed one."""
     folder = tmp_path_factory.mktemp("whole")
-    transport = ["--copy-weight", "0.1", "--sequence-weight", "0.1", "--exports", str(folder / "exports")]
-    run(folder / "run", pairs, *transport)
+    options = [*TINY, "--data", str(pairs), *TRANSPORT, "--exports", str(folder / "exports")]
+    main_as_killed(seq2seq, options, folder / "run", folder / "killed", step=2)
     return folder
 
 
-def test_ends_in_pictures_texts_and_a_served_model(finished):
+def test_ends_in_pictures_texts_and_a_published_model(finished):
     metrics = json.loads((finished / "run" / "metrics.json").read_text())
     assert 0 <= metrics["bleu"] <= 100 and 0 <= metrics["exact_match"] <= 1
     assert 1 < metrics["perplexity"] < metrics["untrained"]["perplexity"]
     assert metrics["bleu_signature"].startswith("nrefs:1|case:mixed")
-    card = served(seq2seq, metrics, finished / "exports")
+    # Whether TF Serving would take it: tests/conformance/test_serving.py, of the same network.
+    card = published(seq2seq, metrics, finished / "exports")
     assert card["figures"]["bleu"] == metrics["bleu"]
     assert {path.stem for path in (finished / "run" / "figures").iterdir()} == {"losses", "plans"}
     table = (finished / "run" / "samples" / "translations" / "epoch-0002.md").read_text().splitlines()
@@ -51,18 +54,26 @@ def test_ends_in_pictures_texts_and_a_served_model(finished):
     assert {"plans", "translations", "epoch_cross_entropy", "epoch_copy_loss", "epoch_sequence_loss"} <= shown
 
 
-def test_resumes_to_the_bit_with_dropout_in_the_middle_of_an_epoch(finished, pairs, tmp_path):
-    transport = ["--copy-weight", "0.1", "--sequence-weight", "0.1"]
-    for epochs in ("1", "2"):
-        run(tmp_path / "run", pairs, *transport, "--epochs", epochs)
-    assert checkpoint(tmp_path / "run")["vars/0"] == 12
-    assert_equal_to_the_bit(tmp_path / "run", finished / "run")
+def test_resumes_to_the_bit_with_dropout_in_the_middle_of_an_epoch(finished, pairs):
+    run(finished / "killed", pairs, *TRANSPORT, "--evaluate-every", "9")
+    assert checkpoint(finished / "killed")["vars/0"] == 6
+    assert_equal_to_the_bit(finished / "killed", finished / "run")
 
 
-@pytest.mark.parametrize("options", [["--cell", "lstm"], ["--input-feeding", "--separate-vocabularies"]])
-def test_recurrent_networks(options, pairs, tmp_path, capsys):
+CUT = r"pairs cut to 3 tokens, \d+ unknown tokens"
+
+
+@pytest.mark.parametrize(
+    ("options", "counted"),
+    [
+        (["--cell", "lstm", "--max-length", "3", "--vocabulary-size", "8"], CUT),
+        (["--input-feeding", "--separate-vocabularies"], ""),
+    ],
+)
+def test_recurrent_networks_and_texts_that_lose_tokens(options, counted, pairs, tmp_path, capsys):
     run(tmp_path / "run", pairs, "--networks", "recurrent", "--epochs", "1", "--batch-tokens", "64", *options)
-    assert re.search(r"BLEU .* perplexity .* held-out texts", capsys.readouterr().out)
+    output = capsys.readouterr().out
+    assert re.search(r"BLEU .* perplexity .* held-out texts", output) and re.search(counted, output)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +93,3 @@ def test_mistakes_end_in_advice(options, message, pairs, tmp_path, capsys):
     output = capsys.readouterr()
     assert re.search(message, output.err.replace("\n", " ")) and "Traceback" not in output.err
     assert not (tmp_path / "run" / "config.json").exists()
-
-
-def test_long_texts_and_unknown_tokens_are_counted(pairs, tmp_path, capsys):
-    run(tmp_path / "run", pairs, "--max-length", "3", "--vocabulary-size", "8", "--epochs", "1")
-    output = capsys.readouterr().out
-    assert re.search(r"pairs cut to 3 tokens, \d+ unknown tokens", output)

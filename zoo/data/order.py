@@ -70,10 +70,17 @@ def rows_in_order(size, steps, batch_size, seed, first_epoch, first_step, group,
         return (mine, keys_of(seed, epoch, mine)) if with_keys else mine
 
     # The next epoch is shuffled while this one is read.
-    orders = tf.data.Dataset.counter(first_epoch).map(order_of).prefetch(1)
+    orders = tf.data.Dataset.counter(first_epoch).map(as_written(order_of)).prefetch(1)
     slices = tf.data.Dataset.from_tensor_slices
-    rows = orders.flat_map((lambda *order: slices(order)) if with_keys else slices)
+    rows = orders.flat_map(as_written((lambda *order: slices(order)) if with_keys else slices))
     return rows, [rows_of_part * of_one for rows_of_part in sizes]
+
+
+def as_written(function):
+    """A function for `Dataset.map`, whose Python is not translated first: that takes seconds where it calls others."""
+    import tensorflow as tf
+
+    return tf.autograph.experimental.do_not_convert(function)
 
 
 def sample_of(name, size, n, seed):

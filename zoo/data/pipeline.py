@@ -3,6 +3,7 @@
 import numpy as np
 
 from zoo.data.decode import centre_box
+from zoo.data.order import as_written
 from zoo.data.reading import divided_by_rows, in_groups
 
 # Rows of files that one call of Python reads: a call per picture costs more than decoding a small one.
@@ -36,7 +37,7 @@ class Pipeline:
         if self._is_files:
             rows = rows.rebatch(many, drop_remainder=drop_remainder)
             read_files = self._read_files if augment is None else self._read_files_with_keys
-            batches = rows.map(read_files, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            batches = rows.map(as_written(read_files), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             batches = batches.rebatch(sizes, drop_remainder=drop_remainder)
             read = tf.identity
         else:
@@ -56,7 +57,7 @@ class Pipeline:
             return in_groups(examples, group)
 
         to_examples = finish if augment is None else finish_and_augment
-        batches = batches.map(to_examples, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        batches = batches.map(as_written(to_examples), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return divided_by_rows(batches)
 
     def _read_files(self, rows):

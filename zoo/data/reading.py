@@ -6,7 +6,7 @@ from zoo.checks import check_kind
 from zoo.data.canvas import put_image
 from zoo.data.decode import rgb, shrink
 from zoo.data.geometry import FlipAndScale
-from zoo.data.order import rows_in_order, steps_of
+from zoo.data.order import as_written, rows_in_order, steps_of
 
 _READ_AT_ONCE = 32
 
@@ -76,9 +76,9 @@ def batches_of_pictures(
         return tf.nest.map_structure(lambda values: in_groups(values, group), (images, targets))
 
     batches = rows.rebatch(at_once, drop_remainder=False)
-    batches = batches.map(read_rows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = batches.map(as_written(read_rows), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = batches.rebatch(sizes, drop_remainder=True)
-    batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = batches.map(as_written(finish), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return without_end(divided_by_rows(batches).prefetch(tf.data.AUTOTUNE), steps)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from zoo.checks import check_whole
-from zoo.data.order import sample_of, steps_of
+from zoo.data.order import as_written, sample_of, steps_of
 from zoo.data.reading import batches_of_pictures, rows_at_once, stacked, without_end
 
 __all__ = ["SegmentationSource"]
@@ -160,7 +160,7 @@ class SegmentationSource:
             replicas=replicas,
             augment=augment,
         )
-        labelled = batches.map(lambda images, targets: (images, targets["labels"]))
+        labelled = batches.map(as_written(lambda images, targets: (images, targets["labels"])))
         return without_end(labelled, batches.steps_per_epoch)
 
     def examples(self, n=None, seed=0):

@@ -6,6 +6,7 @@ import numpy as np
 
 from zoo.checks import check_kind, check_positive, check_whole
 from zoo.data.checks import parts
+from zoo.data.order import as_written
 from zoo.data.reading import divided_by_rows, without_end
 
 _SIDES = ("sources", "targets")
@@ -259,9 +260,9 @@ class EncodedPairs:
             return tuple(tf.ensure_shape(side, (num_rows, None)) for side in ids)
 
         # The next epoch is planned while this one is read.
-        orders = tf.data.Dataset.counter(first_epoch).map(orders_of).prefetch(1)
-        batches = orders.flat_map(lambda *order: tf.data.Dataset.from_tensor_slices(order))
-        batches = batches.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        orders = tf.data.Dataset.counter(first_epoch).map(as_written(orders_of)).prefetch(1)
+        batches = orders.flat_map(as_written(lambda *order: tf.data.Dataset.from_tensor_slices(order)))
+        batches = batches.map(as_written(read), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return without_end(divided_by_rows(batches).prefetch(tf.data.AUTOTUNE), steps)
 
     def examples(self, n=None, seed=0):

@@ -66,7 +66,7 @@ class DetectionModel(TrainStepModel):
             )
         for _, one in groups:
             check_images(one)
-        compiled = self.compiled_once("detect", self.detections, groups[0][1], sizes_of(sizes, groups[0][1]))
+        compiled = self.compiled_once("detect", self.detections)
 
         def found(images):
             rows = images, sizes_of(sizes, images)

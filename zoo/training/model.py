@@ -429,30 +429,17 @@ class TrainStepModel(keras.Model):
         """
         rows = rows_of(what.split()[0], rows, shape)
         check_positive("batch_size", batch_size)
-        compiled = self.compiled_once(what, function, rows, *others)
+        compiled = self.compiled_once(what, function)
         parts = [
             compiled(*(tf.convert_to_tensor(one[start : start + batch_size]) for one in (rows, *others)))
             for start in range(0, len(rows), batch_size)
         ]
         return tf.nest.map_structure(lambda *part: np.concatenate(part).astype("float32"), *parts)
 
-    def compiled_once(self, name, function, *rows):
-        """A function of tensors as a graph, the same one at each call with this name.
-
-        Args:
-            name: Under which it is kept.
-            function: Function of tensors.
-            rows: Arrays of its arguments, if it takes any number of rows: a smaller last batch needs no graph of its
-                own then.
-        """
+    def compiled_once(self, name, function):
+        """A function of tensors (rows, ...) as a graph, the same one at each call with this name."""
         compiled = self.__dict__.setdefault("_compiled", {})
-        if name not in compiled:
-            compiled[name] = tf.function(function, reduce_retracing=True, autograph=False)
-            if rows:
-                given = [tf.convert_to_tensor(one[:1]) for one in rows]
-                specs = [tf.TensorSpec((None, *one.shape[1:]), one.dtype) for one in given]
-                compiled[name].get_concrete_function(*specs)
-        return compiled[name]
+        return compiled.setdefault(name, _of_any_rows(tf.function(function, reduce_retracing=True, autograph=False)))
 
     def save(self, filepath, overwrite=True, **kwargs):
         """`keras.Model.save`, in the format that keeps the slots of several optimizers."""
@@ -493,6 +480,20 @@ class TrainStepModel(keras.Model):
             saved_model.write(self.signatures(), filepath, **given)
         else:
             converting.convert(self.signatures(), filepath, format=format, signature=signature, **given)
+
+
+def _of_any_rows(function):
+    """Traces for any number of rows at once, instead of first for one number and then, as a last batch has less, again.
+
+    Args:
+        function: `tf.function` of tensors (rows, ...).
+    """
+
+    def call(*inputs):
+        specs = [tf.TensorSpec((None, *one.shape[1:]), one.dtype) for one in inputs]
+        return function.get_concrete_function(*specs)(*inputs)
+
+    return call
 
 
 def whole_number(variable):

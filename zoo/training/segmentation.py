@@ -90,7 +90,7 @@ class SegmentationModel(TrainStepModel):
         groups = images_by_size(name, images, IMAGES)
         for _, one in groups:
             check_images(one)
-        compiled = self.compiled_once(name, function, groups[0][1])
+        compiled = self.compiled_once(name, function)
 
         def found(images):
             parts = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]

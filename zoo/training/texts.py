@@ -272,7 +272,7 @@ class TextModel(TrainStepModel):
         check_positive("batch_size", batch_size)
         if not len(arrays[0]):
             raise ValueError(f"`{what}` takes lists of texts, at least one in each. Received: none.")
-        compiled = self.compiled_once(what, function, *arrays)
+        compiled = self.compiled_once(what, function)
         parts = [
             compiled(*(tf.convert_to_tensor(one[start : start + batch_size]) for one in arrays))
             for start in range(0, len(arrays[0]), batch_size)
