@@ -54,12 +54,14 @@ class Autoencoder(CodeModel):
         ValueError: If the networks do not fit each other or a penalty, or an argument is out of range.
 
     Example:
-        encoder = mlp_encoder((28, 28, 1), 64, hidden=(), output_activation="sigmoid")
-        decoder = mlp_decoder((28, 28, 1), 64, hidden=())
-        model = Autoencoder(encoder, decoder, corruption="masking", corruption_level=0.25)
+        >>> encoder = mlp_encoder((28, 28, 1), 64, hidden=(), output_activation="sigmoid")
+        >>> decoder = mlp_decoder((28, 28, 1), 64, hidden=())
+        >>> model = Autoencoder(encoder, decoder, corruption="masking", corruption_level=0.25)
+        >>> model.encode(np.zeros((16, 28, 28, 1), "float32")).shape
+        (16, 64)
+
         model.compile()
         model.fit(images, epochs=20)
-        model.encode(images)  # (n, 64)
     """
 
     def __init__(
