@@ -1,8 +1,8 @@
 """Every public function and class has an example, and every example gives what it says.
 
 A name is public by `__all__` of its package, or by standing without an underscore in a module that has no `__all__`.
-Exceptions and warnings are shown by what raises them. Examples may use what their module has, the public names of `zoo`,
-`zoo` itself, `np`, `tf` and `keras`; they write into an empty folder, and a warning is an error in them too.
+Exceptions and warnings are shown by what raises them. Examples may use what their module has, the public names of
+`zoo`, `zoo` itself, `np`, `tf` and `keras`; they write into an empty folder, and a warning is an error in them too.
 """
 
 import doctest
@@ -25,6 +25,8 @@ ROOMS = (
     "zoo.losses",
     "zoo.callbacks",
     "zoo.serving",
+    "zoo.training",
+    "zoo.runs",
     "zoo.schedules",
     "zoo.random",
     "zoo.decoding",
