@@ -60,7 +60,7 @@ def run(name, config, build, task, *, group=None, rate_of=None):
         >>> metrics = run("autoencoder", config, build, zoo.runs.Representation)
         autoencoder on ring: 100000 examples (2,) from ...
         >>> sorted(metrics)
-        ['pca', 'steps', 'test_reconstruction_loss', 'untrained']
+        ['neighbour_accuracy', 'pca', 'steps', 'test_reconstruction_loss', 'untrained']
     """
     strategy = make_strategy(config.strategy, config.replicas)
     import keras
