@@ -44,13 +44,14 @@ class FCN(SegmentationModel):
     Example:
         >>> resnet = torchvision_resnet(18, width=8, batch_norm="live")
         >>> model = FCN(resnet, num_classes=21, stride=8, head=fcn_head([16, 32, 64], 21, width=16))
-        >>> model.segment(np.zeros((1, 40, 50, 3), "uint8")).shape
-        (1, 40, 50)
+        >>> model(np.zeros((1, 40, 50, 3), "uint8")).shape
+        TensorShape([1, 40, 50, 21])
 
         vgg = keras_cv.models.VGG16Backbone(False, False, input_shape=(None, None, 3))
         model = FCN(vgg, num_classes=21, stride=8)
         model.compile()
         model.fit(source.batches(8), epochs=50)
+        model.segment(photos)
     """
 
     terms = ("cross_entropy",)

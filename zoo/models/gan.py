@@ -33,11 +33,9 @@ class GAN(LatentModel):
         ValueError: If the networks do not fit each other or an argument is out of range.
 
     Example:
-        >>> model = GAN(mlp_generator((2,)), mlp_critic((2,)))
-        >>> model.compile()
-        >>> history = model.fit(zoo.data.load("ring").examples(64), batch_size=64, verbose=0)
-        >>> sorted(history.history), model.generate(16, seed=0).shape
-        (['discriminator_loss', 'generator_loss'], (16, 2))
+        >>> model = GAN(dcgan_generator((28, 28, 1), filters=4), dcgan_discriminator((28, 28, 1), filters=4))
+        >>> model.generate(16, seed=0).shape
+        (16, 28, 28, 1)
 
         model = GAN(dcgan_generator((28, 28, 1)), dcgan_discriminator((28, 28, 1)))
         model.compile()

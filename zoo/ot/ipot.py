@@ -35,7 +35,7 @@ class IPOTResult(NamedTuple):
             marginal_error, the mass in the wrong place, times what it costs to cross; and as the plan is not optimal.
 
     Example:
-        >>> result = ipot(ops.array([[0.0, 1.0], [1.0, 0.0]]))
+        >>> result = ipot(ops.array([[0.0, 1.0], [1.0, 5.0]]), target_mask=ops.array([True, False]))
         >>> bool(result.converged), round(float(result.marginal_error), 3)
         (True, 0.0)
     """

@@ -57,9 +57,9 @@ class SinkhornResult(NamedTuple):
         plan: P, (batch, n, m), or None unless asked for.
 
     Example:
-        >>> result = sinkhorn(ops.array([[0.0, 1.0], [1.0, 0.0]]), epsilon=0.1)
-        >>> bool(result.converged), result.source_potential.shape, result.plan
-        (True, TensorShape([2]), None)
+        >>> result = sinkhorn(ops.array([[0.0, 1.0], [1.0, 0.0]]), epsilon=0.05, return_plan=True)
+        >>> bool(result.converged), result.source_potential.shape, result.plan.shape
+        (True, TensorShape([2]), TensorShape([2, 2]))
     """
 
     transport_cost: Any
