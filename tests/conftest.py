@@ -13,10 +13,17 @@ os.environ.setdefault("POT_BACKEND_DISABLE_TENSORFLOW", "1")
 
 import pytest
 
+from tests.helpers.imports import without_what_is_unused
 
-def pytest_configure():
-    import tensorflow as tf
 
+def pytest_configure(config):
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        return  # The one that hands out tests to others runs none.
+    with without_what_is_unused():
+        import keras
+        import tensorflow as tf
+
+        _ = keras.Model, tf.lite  # Both are imported when they are first used.
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
@@ -39,7 +46,10 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """One folder for trained classifiers, so that the tests train each once and leave the user's cache alone."""
-    os.environ["ZOO_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    folder = tmp_path_factory.getbasetemp()
+    # That of one process of several lies in what they share.
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    os.environ["ZOO_CACHE_DIR"] = str(shared / "cache")
 
 
 @pytest.fixture(autouse=True)

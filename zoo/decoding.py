@@ -30,6 +30,13 @@ def greedy(step, cache, rows, max_length, *, begin, end, pad=0):
 
     Returns:
         (ids, log_probabilities): int32 (rows, max_length), padded after the end, and their log p, float32 (rows,).
+
+    Example:
+        >>> def step(tokens, position, cache):  # what follows a token is the next one
+        ...     return tf.one_hot(tokens + 1, 6, on_value=9.0), cache
+        >>> ids, log_probabilities = greedy(step, {}, rows=1, max_length=5, begin=1, end=4)
+        >>> ids.numpy()
+        array([[2, 3, 4, 0, 0]], dtype=int32)
     """
 
     def choose(scores, position):
@@ -58,6 +65,14 @@ def sample(step, cache, keys, max_length, *, begin, end, pad=0, temperature=1.0,
 
     Raises:
         ValueError: If `temperature` or `top_k` is out of range.
+
+    Example:
+        >>> def step(tokens, position, cache):  # words 3 and 4 are as likely as the end, 2
+        ...     return tf.one_hot(tf.ones_like(tokens) * 0, 5, on_value=-9.0), cache
+        >>> keys = mixed_keys(tf.constant([5, 6, 5], tf.int64))
+        >>> ids, log_probabilities = sample(step, {}, keys, 4, begin=1, end=2)
+        >>> ids.shape, bool(tf.reduce_all(ids[0] == ids[2])), set(ids.numpy().ravel()) <= {0, 2, 3, 4}
+        (TensorShape([3, 4]), True, True)
     """
     if isinstance(temperature, (int, float)):
         check_number("temperature", temperature, 0, above=True)
@@ -102,6 +117,14 @@ def beam_search(step, cache, rows, max_length, *, begin, end, pad=0, num_beams=4
 
     Raises:
         ValueError: If a number is out of range.
+
+    Example:
+        >>> def step(tokens, position, cache):  # what follows a token is the next one, or else the one after it
+        ...     return tf.one_hot(tokens + 1, 6, 9.0) + tf.one_hot(tokens + 2, 6, 8.0), cache
+        >>> ids, scores = beam_search(step, {}, rows=1, max_length=4, begin=1, end=3, num_beams=2, length_penalty=0.0)
+        >>> ids.numpy()
+        array([[[2, 3, 0, 0],
+                [3, 0, 0, 0]]], dtype=int32)
     """
     check_positive("num_beams", num_beams)
     check_number("length_penalty", length_penalty, 0)

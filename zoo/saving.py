@@ -57,8 +57,13 @@ def load(path, *, custom_objects=None, compile=True, safe_mode=True):
         ValueError: If it is no `.keras` file, is damaged, or names a class or function that is not known here.
 
     Example:
+        >>> model = zoo.WGAN(zoo.mlp_generator((2,)), zoo.mlp_critic((2,)))
+        >>> model.save("ring.keras")
+        >>> again = load("ring.keras")
+        >>> np.array_equal(again.generate(16, seed=0), model.generate(16, seed=0))
+        True
+
         model = zoo.load("runs/wgan_gp")
-        model.generate(16, seed=0)
     """
     path = _file_at(Path(path))
     named, custom_objects = _named_in(_config_of(path)), custom_objects or {}

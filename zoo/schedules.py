@@ -19,7 +19,10 @@ class ConstantThenLinear(keras.optimizers.schedules.LearningRateSchedule):
         ValueError: If an argument is out of range.
 
     Example:
-        ConstantThenLinear(2e-4, 100, 100)(150)  # 1e-4
+        >>> rate = ConstantThenLinear(2e-4, 100, 100)
+        >>> [round(float(rate(step)), 6) for step in (0, 100, 150, 200)]
+        [0.0002, 0.0002, 0.0001, 0.0]
+
         model.compile(*(keras.optimizers.Adam(ConstantThenLinear(2e-4, 66_700, 66_700), beta_1=0.5) for _ in range(2)))
     """
 
@@ -55,7 +58,8 @@ class WarmUpThenInverseRoot(keras.optimizers.schedules.LearningRateSchedule):
         ValueError: If an argument is out of range.
 
     Example:
-        WarmUpThenInverseRoot(512)(3999)  # 7e-4, the highest rate of the paper's base model
+        >>> round(float(WarmUpThenInverseRoot(512)(3999)), 5)  # the highest rate of the paper's base model
+        0.0007
     """
 
     def __init__(self, width, warm_up_steps=4000, scale=1.0):

@@ -29,6 +29,13 @@ class Checkpoint(keras.callbacks.Callback):
     Raises:
         ValueError: If an argument is out of range.
         OSError: If the file cannot be written, as on a full disk; the earlier one is kept.
+
+    Example:
+        >>> model = zoo.Autoencoder(zoo.mlp_encoder((2,), 1), zoo.mlp_decoder((2,), 1))
+        >>> model.compile()
+        >>> _ = model.fit(np.eye(2), epochs=2, verbose=0, callbacks=[Checkpoint("run/newest.weights.h5", keep=2)])
+        >>> sorted(path.name for path in Path("run").iterdir())
+        ['newest.weights.h5', 'step-00000001.weights.h5']
     """
 
     def __init__(self, path, *, keep=1, minutes=None):
@@ -85,8 +92,14 @@ class KeepBest(keras.callbacks.Callback):
             number of 1 or more, or as `fit` begins, if nobody says which way the metric is better.
 
     Example:
+        >>> model = zoo.Autoencoder(zoo.mlp_encoder((2,), 1), zoo.mlp_decoder((2,), 1))
+        >>> model.compile()
+        >>> metrics = zoo.callbacks.Evaluate(lambda model: {"mine": 0.5})
+        >>> _ = model.fit(np.eye(2), verbose=0, callbacks=[metrics, KeepBest("run", "mine", mode="max")])
+        >>> sorted(path.name for path in Path("run").iterdir())
+        ['best.json', 'best.weights.h5']
+
         model.fit(batches, callbacks=[Evaluate(DetectionEvaluator(test)), KeepBest("run", "mask_ap")])
-        model.fit(batches, callbacks=[Evaluate(lambda model: {"mine": ...}), KeepBest("run", "mine", mode="max")])
     """
 
     def __init__(self, folder, metric, *, mode="auto", patience=None, judging=None):
@@ -215,7 +228,14 @@ def save_weights(model, path):
 
     Raises:
         OSError: If they cannot be written; the older file is kept, and nothing half written stays.
+
+    Example:
+        >>> network = zoo.mlp_critic((2,))
+        >>> save_weights(network, "critic.weights.h5")
+        >>> Path("critic.weights.h5").exists()
+        True
     """
+    path = Path(path)
     # Adam keeps two numbers besides each weight; a file that is there tells better.
     size = path.stat().st_size if path.exists() else 3 * 4 * model.count_params()
     try:
@@ -236,8 +256,13 @@ def reserve(path, size):
 
     Raises:
         OSError: If the disk, a quota or a limit has no room.
+
+    Example:
+        >>> reserve("critic.weights.h5", 1000)
+        >>> Path("critic.weights.h5").exists()  # there is room, and nothing stays
+        False
     """
     if hasattr(os, "posix_fallocate") and size:
-        with path.open("wb") as file:
+        with open(path, "wb") as file:
             os.posix_fallocate(file.fileno(), 0, size)
-        path.unlink()
+        os.unlink(path)

@@ -16,6 +16,12 @@ class Progress(keras.callbacks.Callback):
 
     Raises:
         ValueError: If one of them is out of range.
+
+    Example:
+        >>> model = zoo.Autoencoder(zoo.mlp_encoder((2,), 1), zoo.mlp_decoder((2,), 1))
+        >>> model.compile()
+        >>> _ = model.fit(np.eye(2), batch_size=1, verbose=0, callbacks=[Progress(total=4)])
+        step 2 of 4 (50 %) ... ms/step ... left ...
     """
 
     def __init__(self, total, seconds=60.0):
@@ -58,6 +64,12 @@ class Countdown:
         what: What is computed.
         total: How much there is to do.
         show: Whether to print at all.
+
+    Example:
+        >>> countdown = Countdown("images", 200)
+        >>> countdown.started = countdown.last = countdown.last - 60  # as if a minute had gone by
+        >>> countdown(150)
+        images: 150 of 200, 20 s left
     """
 
     def __init__(self, what, total, show=True):
@@ -74,7 +86,12 @@ class Countdown:
 
 
 def duration(seconds):
-    """Seconds as people say them: "42 s", "12 min", "3 h 20 min"."""
+    """Seconds as people say them: "42 s", "12 min", "3 h 20 min".
+
+    Example:
+        >>> duration(42), duration(720), duration(12_000)
+        ('42 s', '12 min', '3 h 20 min')
+    """
     minutes = round(seconds / 60)
     if seconds < 100:
         return f"{seconds:.0f} s"
@@ -89,6 +106,13 @@ class TimeBudget(keras.callbacks.Callback):
 
     Raises:
         ValueError: If it is no number of 0 or more.
+
+    Example:
+        >>> model = zoo.Autoencoder(zoo.mlp_encoder((2,), 1), zoo.mlp_decoder((2,), 1))
+        >>> model.compile()
+        >>> _ = model.fit(np.eye(2), batch_size=1, epochs=100, verbose=0, callbacks=[TimeBudget(minutes=0)])
+        >>> model.steps_taken
+        1
     """
 
     def __init__(self, minutes):

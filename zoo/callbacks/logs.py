@@ -26,6 +26,15 @@ class Evaluate(keras.callbacks.Callback):
 
     Raises:
         ValueError: If `metrics` is no such function, or `every` no whole number of 1 or more.
+
+    Example:
+        >>> def metrics(model):
+        ...     return {"largest_weight": max(np.abs(weight).max() for weight in model.get_weights())}
+        >>> model = zoo.Autoencoder(zoo.mlp_encoder((2,), 1), zoo.mlp_decoder((2,), 1))
+        >>> model.compile()
+        >>> history = model.fit(np.eye(2), verbose=0, callbacks=[Evaluate(metrics)])
+        >>> "largest_weight" in history.history
+        True
     """
 
     # So that `fit` does not refuse callbacks that watch what this one may log.
@@ -72,6 +81,13 @@ class History(keras.callbacks.Callback):
 
     Args:
         path: File of lines such as {"epoch": 1, "step": 100, "critic_loss": -0.3}.
+
+    Example:
+        >>> model = zoo.Autoencoder(zoo.mlp_encoder((2,), 1), zoo.mlp_decoder((2,), 1))
+        >>> model.compile()
+        >>> _ = model.fit(np.eye(2), batch_size=1, verbose=0, callbacks=[History("history.jsonl")])
+        >>> read_history("history.jsonl")
+        [{'epoch': 1, 'step': 2, 'loss': ...}]
     """
 
     def __init__(self, path):
@@ -92,8 +108,13 @@ def read_history(path):
 
     Raises:
         ValueError: If a line is damaged.
+
+    Example:
+        >>> _ = Path("history.jsonl").write_text('{"epoch": 1, "step": 100, "critic_loss": -0.3}')
+        >>> read_history("history.jsonl")
+        [{'epoch': 1, 'step': 100, 'critic_loss': -0.3}]
     """
-    rows = []
+    path, rows = Path(path), []
     for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), 1):
         try:
             row = json.loads(line)

@@ -22,6 +22,15 @@ class Pictures(keras.callbacks.Callback):
     Raises:
         NotADirectoryError: If `folder` is a file.
         ValueError: If `every` is no whole number of 1 or more.
+
+    Example:
+        >>> def draw(model):
+        ...     return {"grey": np.full((8, 8, 3), 128, "uint8")}
+        >>> model = zoo.Autoencoder(zoo.mlp_encoder((2,), 1), zoo.mlp_decoder((2,), 1))
+        >>> model.compile()
+        >>> _ = model.fit(np.eye(2), verbose=0, callbacks=[Pictures(draw, "pictures")])
+        >>> [path.as_posix() for path in Path("pictures").rglob("*.png")]
+        ['pictures/grey/epoch-0001.png']
     """
 
     def __init__(self, draw, folder, log_dir=None, *, every=1):
@@ -64,6 +73,12 @@ class SampleGrid(Pictures):
         ValueError: If `num_samples` or `every` is no whole number of 1 or more.
 
     Example:
+        >>> model = zoo.GAN(zoo.mlp_generator((2,)), zoo.mlp_critic((2,)))
+        >>> model.compile()
+        >>> _ = model.fit(np.eye(2), verbose=0, callbacks=[SampleGrid("samples", num_samples=16)])
+        >>> [path.as_posix() for path in Path("samples").iterdir()]
+        ['samples/epoch-0001.png']
+
         model.fit(images, epochs=20, callbacks=[SampleGrid("runs/fashion/samples", "runs/fashion/logs")])
     """
 
@@ -92,6 +107,15 @@ class Texts(keras.callbacks.Callback):
     Raises:
         NotADirectoryError: If `folder` is a file.
         ValueError: If `every` is no whole number of 1 or more.
+
+    Example:
+        >>> def write(model):
+        ...     return {"said": f"Steps: {model.steps_taken}"}
+        >>> model = zoo.Autoencoder(zoo.mlp_encoder((2,), 1), zoo.mlp_decoder((2,), 1))
+        >>> model.compile()
+        >>> _ = model.fit(np.eye(2), verbose=0, callbacks=[Texts(write, "texts")])
+        >>> Path("texts/said/epoch-0001.md").read_text()
+        'Steps: 1'
     """
 
     def __init__(self, write, folder, log_dir=None, *, every=1):

@@ -63,11 +63,12 @@ def load_text(name, *, split="train", data_dir=None):
         ModuleNotFoundError: If a library is missing that the set is made by.
 
     Example:
-
         >>> from zoo import data
-        >>> pairs = data.load_text("number_words/en-fr")
-        >>> pairs.size, pairs.sources[21], pairs.targets[21]
-        (20000, 'twenty-one', 'vingt et un')
+        >>> pairs = data.load_text("number_words/en-fr", split="test")
+        >>> pairs.size, pairs.sources[0]
+        (1000, 'fifty-six thousand, four hundred and seventy-one')
+        >>> pairs.targets[0]
+        'cinquante-six mille quatre cent soixante et onze'
     """
     check_choice("split", split, SPLITS)
     if isinstance(name, (list, tuple)):

@@ -17,7 +17,8 @@ def pixel_cross_entropy(labels, logits):
         float32 (batch, height, width), in nats.
 
     Example:
-        >>> pixel_cross_entropy([[[1, 255]]], [[[[0.0, 0.0], [0.0, 0.0]]]])  # [[[0.693, 0]]]
+        >>> np.round(pixel_cross_entropy([[[1, 255]]], [[[[0.0, 0.0], [0.0, 0.0]]]]), 3)  # log 2, and nothing
+        array([[[0.693, 0.   ]]], dtype=float32)
     """
     labels = tf.cast(labels, tf.int32)
     counts = labels != VOID
@@ -34,6 +35,10 @@ def pixel_weights(labels, class_weights=None):
 
     Returns:
         float32 (batch, height, width).
+
+    Example:
+        >>> np.array(pixel_weights([[[1, 0, 255]]], class_weights=(0.5, 2.0)))
+        array([[[2. , 0.5, 0. ]]], dtype=float32)
     """
     labels = tf.cast(labels, tf.int32)
     counts = labels != VOID

@@ -16,6 +16,11 @@ def soft_embeddings(logits, embeddings, temperature=1.0):
 
     Returns:
         Tensor (batch, n, width).
+
+    Example:
+        >>> embeddings = ops.array([[1.0, 0.0], [0.0, 1.0]])
+        >>> np.array(soft_embeddings(ops.zeros((1, 1, 2)), embeddings))  # halfway between two that are as likely
+        array([[[0.5, 0.5]]], dtype=float32)
     """
 
     @tf.custom_gradient
@@ -55,6 +60,13 @@ def sequence_transport(
 
     Returns:
         <P, C>, float32 (batch,), in [0, 2]; 0 where a side has nothing that counts.
+
+    Example:
+        >>> words = ops.array([[[1.0, 0.0], [0.0, 1.0]]])
+        >>> everywhere = ops.array([[True, True]])
+        >>> found = sequence_transport(words, ops.flip(words, 1), everywhere, everywhere)
+        >>> abs(round(float(found[0]), 2))  # another order costs nothing
+        0.0
     """
     cost = ot.cosine(said, meant)
     masks = {"source_mask": said_mask, "target_mask": meant_mask}

@@ -48,6 +48,14 @@ class ClassifierFeatures:
         image_shape: (height, width, channels) of the images it takes.
         num_classes: the number of logits.
         network: the `keras.Model`, images -> [features, logits].
+
+    Example:
+        >>> images = keras.Input((8, 8, 1))
+        >>> features = keras.layers.GlobalMaxPooling2D()(images)
+        >>> network = keras.Model(images, [features, keras.layers.Dense(10)(features)])
+        >>> extractor = ClassifierFeatures(network, "untrained")
+        >>> extractor.label[:14], extractor.image_shape, extractor.num_classes
+        ('cnn-untrained-', (8, 8, 1), 10)
     """
 
     def __init__(self, network, name):
@@ -134,12 +142,13 @@ def classifier_features(images, labels, *, name, cache_dir=None, seed=0, epochs=
         MetricWarning: a broken cache file, which is rebuilt; a cache folder that cannot be written.
 
     Example:
-
-        from sklearn.datasets import load_digits
-        digits = load_digits()
-        images = digits.images[..., None] / 8 - 1
-        extractor = classifier_features(images[:1600], digits.target[:1600], name="digits", cache_dir="cache")
-        features, logits = extractor(images[1600:])
+        >>> from sklearn.datasets import load_digits
+        >>> digits = load_digits()
+        >>> images = digits.images[..., None] / 8 - 1
+        >>> extractor = classifier_features(images[:64], digits.target[:64], name="digits", cache_dir="cache", epochs=1)
+        >>> features, logits = extractor(images[1600:])
+        >>> features.shape, logits.shape
+        ((197, 64), (197, 10))
     """
     images = image_batch(images, "images")
     labels = classifier.check_labels(labels, len(images))
@@ -189,6 +198,14 @@ def frechet(real_images, fake_images, extractor):
         MetricWarning: no more images than features, see `frechet_distance`.
 
     Example:
+        >>> def pixels(images):
+        ...     features = images.reshape(len(images), -1)
+        ...     return features, features
+        >>> pixels.label = "pixels"
+        >>> images = np.random.default_rng(0).uniform(-0.9, 0.9, (100, 2, 2, 1))
+        >>> found = frechet(images, images + 0.1, pixels)
+        >>> round(found["value"], 6), found["label"]  # the square of a shift by 0.1 in each of four features
+        (0.04, 'FID(pixels)')
 
         extractor = classifier_features(train_images, train_labels, name="digits", cache_dir="cache")
         frechet(test_images, model.generate(len(test_images), seed=0), extractor)

@@ -54,12 +54,14 @@ class Autoencoder(CodeModel):
         ValueError: If the networks do not fit each other or a penalty, or an argument is out of range.
 
     Example:
-        encoder = mlp_encoder((28, 28, 1), 64, hidden=(), output_activation="sigmoid")
-        decoder = mlp_decoder((28, 28, 1), 64, hidden=())
-        model = Autoencoder(encoder, decoder, corruption="masking", corruption_level=0.25)
-        model.compile()
-        model.fit(images, epochs=20)
-        model.encode(images)  # (n, 64)
+        >>> encoder = mlp_encoder((8, 8, 1), 16, hidden=(), output_activation="sigmoid")
+        >>> decoder = mlp_decoder((8, 8, 1), 16, hidden=())
+        >>> model = Autoencoder(encoder, decoder, corruption="masking", corruption_level=0.25)
+        >>> model.compile()
+        >>> images = zoo.data.load("digits").examples(64)
+        >>> history = model.fit(images, batch_size=64, epochs=1, verbose=0)
+        >>> sorted(history.history), model.encode(images).shape
+        (['loss', 'reconstruction_loss'], (64, 16))
     """
 
     def __init__(

@@ -77,15 +77,16 @@ class CycleGAN(TrainStepModel):
         ValueError: If the networks do not fit each other or an argument is out of range.
 
     Example:
-        shape = (128, 128, 3)
-        model = CycleGAN(
-            resnet_generator(shape), resnet_generator(shape), patch_discriminator(shape), patch_discriminator(shape)
-        )
+        >>> shape = (16, 16, 3)
+        >>> generators = [resnet_generator(shape, filters=4, num_blocks=1) for _ in range(2)]
+        >>> model = CycleGAN(*generators, *(patch_discriminator(shape, filters=4) for _ in range(2)))
+        >>> model.translate(np.zeros((3, 16, 16, 3), "float32")).shape
+        (3, 16, 16, 3)
+
         half = 100 * len(photos)  # updates in half of 200 epochs
         rates = [ConstantThenLinear(2e-4, half, half) for _ in range(2)]
         model.compile(*(keras.optimizers.Adam(rate, beta_1=0.5) for rate in rates))
         model.fit(photos, paintings, batch_size=1, epochs=200)
-        model.translate(photos)  # (n, 128, 128, 3)
     """
 
     optimizer_networks = {

@@ -42,6 +42,11 @@ class FCN(SegmentationModel):
         ValueError: If a number is out of range, or the networks do not fit.
 
     Example:
+        >>> resnet = torchvision_resnet(18, width=8, batch_norm="live")
+        >>> model = FCN(resnet, num_classes=21, stride=8, head=fcn_head([16, 32, 64], 21, width=16))
+        >>> model(np.zeros((1, 40, 50, 3), "uint8")).shape
+        TensorShape([1, 40, 50, 21])
+
         vgg = keras_cv.models.VGG16Backbone(False, False, input_shape=(None, None, 3))
         model = FCN(vgg, num_classes=21, stride=8)
         model.compile()

@@ -33,10 +33,13 @@ class GAN(LatentModel):
         ValueError: If the networks do not fit each other or an argument is out of range.
 
     Example:
+        >>> model = GAN(dcgan_generator((28, 28, 1), filters=4), dcgan_discriminator((28, 28, 1), filters=4))
+        >>> model.generate(16, seed=0).shape
+        (16, 28, 28, 1)
+
         model = GAN(dcgan_generator((28, 28, 1)), dcgan_discriminator((28, 28, 1)))
         model.compile()
         model.fit(images, epochs=20)
-        model.generate(16, seed=0)  # (16, 28, 28, 1)
     """
 
     terms = ("discriminator_loss", "generator_loss")

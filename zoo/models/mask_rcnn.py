@@ -70,6 +70,12 @@ class MaskRCNN(DetectionModel):
         ValueError: If a number is out of range, or the networks do not fit.
 
     Example:
+        >>> resnet = torchvision_resnet(18, width=8)
+        >>> model = MaskRCNN(resnet, num_classes=80, feature_pyramid=feature_pyramid([8, 16, 32, 64], width=8))
+        >>> found = model(np.zeros((1, 64, 64, 3), "uint8"))  # `detect` returns the same, as arrays
+        >>> {name: one.shape.rank for name, one in found.items()}
+        {'boxes': 3, 'classes': 2, 'scores': 2, 'masks': 4, 'num_detections': 1}
+
         model = MaskRCNN(torchvision_resnet(50), num_classes=80)
         model.compile(zoo.training.SGD(0.02, momentum=0.9, weight_decay=1e-4))
         model.fit(source.batches(8), epochs=12)

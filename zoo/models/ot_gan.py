@@ -46,10 +46,13 @@ class OTGAN(LatentModel):
         ValueError: If the networks do not fit each other or an argument is out of range.
 
     Example:
+        >>> model = OTGAN(mlp_generator((2,)), mlp_critic((2,), num_features=16))
+        >>> model.generate(16, seed=0).shape
+        (16, 2)
+
         model = OTGAN(dcgan_generator((28, 28, 1)), dcgan_critic((28, 28, 1), num_features=256))
         model.compile()
         model.fit(images, batch_size=256, epochs=20)
-        model.generate(16, seed=0)  # (16, 28, 28, 1)
     """
 
     optimizer_networks = {"critic_optimizer": "critic", "generator_optimizer": "generator"}

@@ -59,6 +59,11 @@ class Seq2Seq(TextModel):
         ValueError: If network and vocabularies do not fit each other or an argument is out of range.
 
     Example:
+        >>> words = Vocabulary.learn(["a man sleeps", "un homme dort"])
+        >>> model = Seq2Seq(Transformer(len(words), width=8, num_layers=1, num_heads=2, hidden=16), words)
+        >>> model.encode(["a man sleeps"], ["un homme dort"])
+        (array([[4, 7, 8, 2]], dtype=int32), array([[9, 6, 5, 2]], dtype=int32))
+
         words = Vocabulary.learn(english + french, "subword", size=8000)
         model = Seq2Seq(Transformer(len(words), width=256), words, sequence_weight=0.1)
         model.compile()

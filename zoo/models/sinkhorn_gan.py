@@ -70,10 +70,12 @@ class SinkhornGAN(LatentModel):
         ValueError: If the networks do not fit each other or an argument is out of range.
 
     Example:
-        model = SinkhornGAN(mlp_generator((2,)), epsilon=0.01)
+        >>> model = SinkhornGAN(mlp_generator((2,)), epsilon=0.01)
+        >>> model.generate(16, seed=0).shape
+        (16, 2)
+
         model.compile()
         model.fit(points, batch_size=256, epochs=20)
-        model.generate(16, seed=0)  # (16, 2)
     """
 
     gauges = ("marginal_error",)

@@ -52,11 +52,13 @@ class VAE(CodeModel):
         ValueError: If the networks do not fit each other or the distributions, or an argument is out of range.
 
     Example:
-        encoder = mlp_encoder((28, 28, 1), 2 * 50, hidden=(200, 200))
-        model = VAE(encoder, mlp_decoder((28, 28, 1), 50, hidden=(200, 200)), binarize=True)
+        >>> encoder = mlp_encoder((28, 28, 1), 2 * 50, hidden=(200, 200))
+        >>> model = VAE(encoder, mlp_decoder((28, 28, 1), 50, hidden=(200, 200)), binarize=True)
+        >>> model.generate(16, seed=0).shape
+        (16, 28, 28, 1)
+
         model.compile()
         model.fit(images, epochs=20)
-        model.generate(16, seed=0)  # (16, 28, 28, 1)
         model.log_likelihood(np.where(test_images > 0, 1.0, -1.0))  # nats of each image
     """
 

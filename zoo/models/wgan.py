@@ -43,7 +43,10 @@ class WGAN(LatentModel):
         ValueError: If the networks do not fit each other or an argument is out of range.
 
     Example:
-        model = WGAN(mlp_generator((2,)), mlp_critic((2,)))
+        >>> model = WGAN(mlp_generator((2,)), mlp_critic((2,)))
+        >>> model.generate(16, seed=0).shape
+        (16, 2)
+
         model.compile()
         model.fit(points, batch_size=64, epochs=20)
     """

@@ -35,10 +35,13 @@ class WGANGP(LatentModel):
             of range.
 
     Example:
+        >>> model = WGANGP(mlp_generator((2,)), mlp_critic((2,)), gradient_penalty_weight=0.1)
+        >>> model.generate(16, seed=0).shape
+        (16, 2)
+
         model = WGANGP(dcgan_generator((28, 28, 1), norm="layer"), dcgan_critic((28, 28, 1)))
         model.compile()
         model.fit(images, batch_size=64, epochs=20)
-        model.generate(16, seed=0)  # (16, 28, 28, 1)
     """
 
     terms = ("critic_loss", "gradient_penalty", "generator_loss")

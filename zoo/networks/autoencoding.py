@@ -15,6 +15,10 @@ class SharedScale(layers.Layer):
 
     (..., channels) becomes (..., 2 channels), as a normal likelihood takes it. The number is a raw scale, of which the
     likelihood takes the softplus; it starts at -1, a scale of 0.31, since Adam moves one number slowly.
+
+    Example:
+        >>> np.array(SharedScale()(np.zeros((1, 2), "float32")))
+        array([[ 0.,  0., -1., -1.]], dtype=float32)
     """
 
     def build(self, input_shape):
@@ -48,7 +52,8 @@ def mlp_encoder(example_shape, num_outputs, hidden=(500,), activation="relu", ou
         ValueError: If an argument is no such number or shape.
 
     Example:
-        mlp_encoder((28, 28, 1), 2 * 50, hidden=(200, 200), activation="tanh")
+        >>> mlp_encoder((28, 28, 1), 2 * 50, hidden=(200, 200), activation="tanh").output_shape
+        (None, 100)
     """
     _check(example_shape, hidden)
     check_positive("num_outputs", num_outputs)
@@ -74,6 +79,10 @@ def mlp_decoder(example_shape, latent_dim, hidden=(500,), activation="relu", sca
 
     Raises:
         ValueError: If an argument is no such number or shape.
+
+    Example:
+        >>> mlp_decoder((28, 28, 1), 50, scale="predicted").output_shape
+        (None, 28, 28, 2)
     """
     _check(example_shape, hidden)
     check_positive("latent_dim", latent_dim)
@@ -98,6 +107,10 @@ def conv_encoder(image_shape, num_outputs, filters=32, output_activation=None):
 
     Raises:
         ValueError: If an argument is no such number or shape.
+
+    Example:
+        >>> conv_encoder((28, 28, 1), 2 * 50, filters=4).output_shape
+        (None, 100)
     """
     height, width, channels, levels = _levels(image_shape)
     check_positive("num_outputs", num_outputs)
@@ -124,6 +137,10 @@ def conv_decoder(image_shape, latent_dim, filters=32, scale=None):
 
     Raises:
         ValueError: If an argument is no such number or shape.
+
+    Example:
+        >>> conv_decoder((28, 28, 1), 50, filters=4).output_shape
+        (None, 28, 28, 1)
     """
     height, width, _, levels = _levels(image_shape)
     check_positive("latent_dim", latent_dim)

@@ -27,7 +27,8 @@ def dcgan_generator(image_shape, latent_dim=128, filters=64, norm="batch"):
         ValueError: If a size is not a multiple of 4, or another argument is out of range.
 
     Example:
-        dcgan_generator((28, 28, 1), latent_dim=128)
+        >>> dcgan_generator((28, 28, 1), latent_dim=100, filters=4).output_shape
+        (None, 28, 28, 1)
     """
     height, width, channels, levels = _levels(image_shape)
     check_positive("latent_dim", latent_dim)
@@ -60,6 +61,10 @@ def dcgan_discriminator(image_shape, filters=64, norm="batch"):
 
     Raises:
         ValueError: If a size is not a multiple of 4, or another argument is out of range.
+
+    Example:
+        >>> dcgan_discriminator((28, 28, 1), filters=4).output_shape
+        (None, 1)
     """
     return _judge(image_shape, filters, norm, 1, "discriminator")
 
@@ -78,6 +83,10 @@ def dcgan_critic(image_shape, filters=64, num_features=1):
 
     Raises:
         ValueError: If a size is not a multiple of 4, or another argument is out of range.
+
+    Example:
+        >>> dcgan_critic((28, 28, 1), filters=4, num_features=256).output_shape
+        (None, 256)
     """
     return _judge(image_shape, filters, "layer", num_features, "critic")
 

@@ -19,7 +19,10 @@ def feature_pyramid(channels, width=256):
         next; heights and widths of C2 are multiples of 8.
 
     Example:
-        feature_pyramid([64, 128, 256, 512])([c2, c3, c4, c5])
+        >>> levels = feature_pyramid([8, 16, 32, 64], width=4)
+        >>> found = levels([np.zeros((1, 64 // 2**level, 64 // 2**level, 8 * 2**level)) for level in range(4)])
+        >>> [one.shape for one in found][::2]
+        [TensorShape([1, 64, 64, 4]), TensorShape([1, 16, 16, 4]), TensorShape([1, 4, 4, 4])]
     """
     check_positive("width", width)
     # KerasCV's layer of this name has no `build`, so that its weights are not there when a file is loaded.
@@ -44,6 +47,11 @@ def rpn_head(width=256, num_anchors=3):
     Returns:
         `keras.Model` from (batch, height, width, channels) to logits (batch, height, width, A) and deltas (batch,
         height, width, 4 A), those of an anchor side by side.
+
+    Example:
+        >>> logits, deltas = rpn_head(width=8)(np.zeros((1, 4, 6, 8)))
+        >>> logits.shape, deltas.shape
+        (TensorShape([1, 4, 6, 3]), TensorShape([1, 4, 6, 12]))
     """
     inputs = keras.Input((None, None, width))
     x = layers.Conv2D(width, 3, padding="same", activation="relu", name="conv", kernel_initializer=_normal(0.01))(
@@ -66,6 +74,10 @@ def box_head(num_classes, width=256, size=7, hidden=1024):
     Returns:
         `keras.Model` from (n, size, size, width) to logits (n, 1 + num_classes), the background first, and deltas
         (n, 4 num_classes), those of a class side by side.
+
+    Example:
+        >>> box_head(num_classes=5, width=8, hidden=16).output_shape
+        [(None, 6), (None, 20)]
     """
     inputs = keras.Input((size, size, width))
     x = layers.Flatten()(inputs)
@@ -87,6 +99,10 @@ def mask_head(num_classes, width=256, size=14, num_layers=4):
 
     Returns:
         `keras.Model` from regions (n, size, size, width) and classes, int (n,), to logits (n, 2 size, 2 size).
+
+    Example:
+        >>> mask_head(num_classes=5, width=8, size=14, num_layers=1).output_shape
+        (None, 28, 28)
     """
     inputs, classes = keras.Input((size, size, width)), keras.Input((), dtype="int32")
     x = inputs
@@ -109,6 +125,10 @@ class ClassMasks(layers.Layer):
         num_classes: Number of classes.
 
     Takes features (n, height, width, channels) and classes (n,), returns logits (n, height, width).
+
+    Example:
+        >>> ClassMasks(5)(np.zeros((2, 28, 28, 8)), np.array([0, 3])).shape
+        TensorShape([2, 28, 28])
     """
 
     def __init__(self, num_classes, **kwargs):
@@ -150,6 +170,13 @@ def pyramid_levels(backbone, batch_norm="live"):
 
     Raises:
         ValueError: If the backbone names no such levels.
+
+    Example:
+        >>> import keras_cv
+        >>> sizes = {"stackwise_filters": [2, 4, 8, 16], "stackwise_blocks": [1] * 4, "stackwise_strides": [1, 2, 2, 2]}
+        >>> backbone = keras_cv.models.ResNetBackbone(include_rescaling=False, **sizes)
+        >>> [shape[-1] for shape in pyramid_levels(backbone, batch_norm="frozen").output_shape]
+        [8, 16, 32, 64]
     """
     names = getattr(backbone, "pyramid_level_inputs", {})
     names = {int(str(level).removeprefix("P")): name for level, name in names.items()}
@@ -172,12 +199,21 @@ def round_up(side, stride):
     """The least multiple of a stride that is no less than a side, of Python numbers or tensors.
 
     No remainder of a negative number is taken, which has another sign in ONNX than in TensorFlow.
+
+    Example:
+        >>> round_up(33, 32), round_up(64, 32)
+        (64, 64)
     """
     return (side + stride - 1) // stride * stride
 
 
 def pad_to_multiple(images, stride):
-    """Images (batch, height, width, channels) with zeros below and on the right, up to multiples of a stride."""
+    """Images (batch, height, width, channels) with zeros below and on the right, up to multiples of a stride.
+
+    Example:
+        >>> pad_to_multiple(np.zeros((1, 33, 64, 3)), 32).shape
+        TensorShape([1, 64, 64, 3])
+    """
     rows, height, width = (images.shape[axis] or tf.shape(images)[axis] for axis in range(3))
     sides = [round_up(side, stride) for side in (height, width)]
     padded = tf.pad(images, ((0, 0), (0, sides[0] - height), (0, sides[1] - width), (0, 0)))

@@ -22,7 +22,10 @@ class KeyedDropout(layers.Layer):
     training, values pass unchanged.
 
     Example:
-        KeyedDropout(0.1, stream=0)(values, keys=batch.keys("dropout"), training=True)
+        >>> keys = np.array([7, 8, 7])
+        >>> kept = np.array(KeyedDropout(0.5, stream=0)(np.ones((3, 100), "float32"), keys=keys, training=True))
+        >>> np.array_equal(kept[0], kept[2]), np.array_equal(kept[0], kept[1]), np.unique(kept)
+        (True, False, array([0., 2.], dtype=float32))
     """
 
     def __init__(self, rate, stream, **kwargs):

@@ -23,7 +23,8 @@ def mlp_generator(example_shape, latent_dim=2, hidden=(128, 128, 128)):
         ValueError: If an argument is no such number or shape.
 
     Example:
-        mlp_generator((2,), hidden=(512, 512, 512))
+        >>> mlp_generator((2,), latent_dim=8, hidden=(512, 512, 512)).output_shape
+        (None, 2)
     """
     check_positive("latent_dim", latent_dim)
     return _mlp((latent_dim,), hidden, _dim(example_shape), "generator")
@@ -47,6 +48,10 @@ def mlp_critic(example_shape, hidden=(128, 128, 128), num_features=1, input_scal
 
     Raises:
         ValueError: If an argument is no such number or shape.
+
+    Example:
+        >>> mlp_critic((2,)).output_shape
+        (None, 1)
     """
     check_positive("num_features", num_features)
     check_number("input_scale", input_scale, 0, above=True)

@@ -22,6 +22,11 @@ class Recompute(keras.layers.Layer):
         ValueError: If `block` is something else, as a list of layers.
 
     Example:
+        >>> block = keras.Sequential([keras.layers.Dense(8, "relu") for _ in range(4)])
+        >>> x = np.ones((1, 8), "float32")
+        >>> np.array_equal(Recompute(block)(x), block(x))
+        True
+
         for _ in range(8):
             block = keras.Sequential([keras.layers.Dense(512, "relu") for _ in range(8)])
             x = Recompute(block)(x)

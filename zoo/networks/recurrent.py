@@ -35,8 +35,9 @@ class RecurrentSeq2Seq(SequenceNetwork):
         ValueError: If an argument is out of range.
 
     Example:
-        network = RecurrentSeq2Seq(8000, width=256, cell="lstm")
-        logits = network((sources, targets))  # (batch, m, 8000)
+        >>> network = RecurrentSeq2Seq(30, width=8, cell="lstm")
+        >>> network((np.array([[4, 5, 2]]), np.array([[1, 6]]))).shape
+        TensorShape([1, 2, 30])
     """
 
     def __init__(

@@ -52,6 +52,10 @@ def torchvision_resnet(
         ValueError: If an argument is out of range.
 
     Example:
+        >>> backbone = torchvision_resnet(18, width=8)
+        >>> [tuple(features.shape) for features in backbone(np.zeros((1, 64, 96, 3)))]
+        [(1, 16, 24, 8), (1, 8, 12, 16), (1, 4, 6, 32), (1, 2, 3, 64)]
+
         backbone = torchvision_resnet(50, trainable_stages=3)
         load_torchvision_weights(backbone, "resnet50-0676ba61.pth")
         c2, c3, c4, c5 = backbone(images)
@@ -107,6 +111,9 @@ def top_down(network, blocks=(1, 1)):
         ValueError: If the network has other than three outputs, or `blocks` are not two whole numbers of 1 or more.
 
     Example:
+        >>> top_down(fcn_levels(torchvision_resnet(18, width=8, batch_norm="live"))).output_shape
+        [(None, None, None, 16), (None, None, None, 32), (None, None, None, 64)]
+
         FCN(top_down(fcn_levels(torchvision_resnet(18, batch_norm="live")), (2, 2)), num_classes=11)
 
     Reference: Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597; sums instead of concatenations, as in feature
@@ -156,7 +163,8 @@ class FrozenNormConv2D(layers.Layer):
         ValueError: If an argument is out of range.
 
     Example:
-        FrozenNormConv2D(64, 7, strides=2)(keras.ops.zeros((1, 33, 32, 3))).shape  # (1, 17, 16, 64)
+        >>> FrozenNormConv2D(64, 7, strides=2)(np.zeros((1, 33, 32, 3))).shape
+        TensorShape([1, 17, 16, 64])
     """
 
     def __init__(self, filters, kernel_size, strides=1, epsilon=1e-5, **kwargs):

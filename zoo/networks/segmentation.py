@@ -33,7 +33,8 @@ def fcn_levels(backbone, batch_norm="live"):
         ValueError: If the backbone has no such features.
 
     Example:
-        import keras_cv
+        >>> fcn_levels(torchvision_resnet(18, width=8)).output_shape
+        [(None, None, None, 16), (None, None, None, 32), (None, None, None, 64)]
 
         vgg = keras_cv.models.VGG16Backbone(False, False, input_shape=(None, None, 3))
         pool3, pool4, pool5 = fcn_levels(vgg)(images)
@@ -82,6 +83,12 @@ def fcn_head(channels, num_classes, stride=8, *, width=4096, kernel_size=7, drop
 
     Raises:
         ValueError: If an argument is out of range.
+
+    Example:
+        >>> head = fcn_head([16, 32, 64], num_classes=3, width=8, kernel_size=3)
+        >>> features = [np.zeros((1, side, side, channels)) for side, channels in ((8, 16), (4, 32), (2, 64))]
+        >>> head([*features, np.array([0])]).shape
+        TensorShape([1, 64, 64, 3])
     """
     if len(channels) != len(STRIDES):
         raise ValueError(f"`channels` must be those of three features. Received: {channels!r}.")
@@ -123,6 +130,10 @@ class Bilinear(initializers.Initializer):
     """The kernel of a transposed convolution of stride k / 2 that interpolates each channel bilinearly, k being even.
 
     Far from the border such a convolution gives what `BilinearUpsampling` does.
+
+    Example:
+        >>> np.round(Bilinear()((4, 4, 1, 1))[1, :, 0, 0], 4)  # 3/4 of (1/4, 3/4, 3/4, 1/4)
+        array([0.1875, 0.5625, 0.5625, 0.1875], dtype=float32)
     """
 
     def __call__(self, shape, dtype=None):
@@ -141,6 +152,10 @@ class BilinearUpsampling(layers.Layer):
 
     Args:
         factor: The number.
+
+    Example:
+        >>> np.array(BilinearUpsampling(2)(np.array([0.0, 4.0], "float32").reshape(1, 1, 2, 1)))[0, 0, :, 0]
+        array([0., 1., 3., 4.], dtype=float32)
     """
 
     def __init__(self, factor, **kwargs):
@@ -177,8 +192,9 @@ def carry_over(earlier, later):
         ValueError: If no layer fits, or one of the same name has another shape.
 
     Example:
-        carry_over(fcn32.backbone, fcn16.backbone)
-        carry_over(fcn32.head, fcn16.head)  # ['upscore_to_c4', 'score_c4']
+        >>> fcn32, fcn16 = (fcn_head([8, 16, 32], 3, stride, width=4, kernel_size=3) for stride in (32, 16))
+        >>> carry_over(fcn32, fcn16)
+        ['upscore_to_c4', 'score_c4']
     """
     given = {layer.name: layer for layer in earlier.layers if layer.weights}
     taken = [layer for layer in later.layers if layer.weights]
@@ -216,6 +232,16 @@ def load_vgg16_weights(model, weights):
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the weights are not those of a VGG16.
+
+    Example:
+        >>> import keras_cv
+        >>> vgg = keras_cv.models.VGG16Backbone(False, False, input_shape=(None, None, 3))
+        >>> model = FCN(vgg, 21, stride=32, head=fcn_head([256, 512, 512], 21, 32, width=0), **vgg16_normalisation())
+        >>> classifier = keras.applications.VGG16(weights=None, include_top=False)
+        >>> load_vgg16_weights(model, classifier)
+        >>> ours, theirs = (one.get_layer("block5_conv3").kernel for one in (model.backbone, classifier))
+        >>> np.array_equal(ours, theirs)
+        True
     """
     classifier = weights if isinstance(weights, keras.Model) else _classifier(weights)
     check_kind("weights", classifier, keras.Model, "a file of keras.applications.VGG16, or such a classifier")
@@ -237,7 +263,12 @@ def load_vgg16_weights(model, weights):
 
 
 def vgg16_normalisation():
-    """What an `FCN` frees images from, and divides them by, for the weights of `keras.applications.VGG16`."""
+    """What an `FCN` frees images from, and divides them by, for the weights of `keras.applications.VGG16`.
+
+    Example:
+        >>> np.round(vgg16_normalisation()["image_mean"], 3)
+        array([0.485, 0.458, 0.408])
+    """
     return {"image_mean": tuple(value / 255 for value in _VGG_MEAN), "image_std": (1 / 255,) * 3}
 
 

@@ -21,6 +21,15 @@ class SequenceNetwork(keras.Model):
     Attributes:
         source_embedding: `keras.layers.Embedding` of sources.
         target_embedding: The same of targets, which also gives the logits; with one vocabulary, the same layer.
+
+    Example:
+        >>> class Bigrams(SequenceNetwork):
+        ...     def encode(self, sources, training=False, keys=None):
+        ...         return self.source_embedding(sources)
+        ...     def decode(self, targets, memory, training=False, keys=None):
+        ...         return self.logits(self.target_embedding(targets))
+        >>> Bigrams(30, None, width=8)((np.array([[4, 5, 2]]), np.array([[1, 6]]))).shape
+        TensorShape([1, 2, 30])
     """
 
     def __init__(self, source_size, target_size, width, **kwargs):

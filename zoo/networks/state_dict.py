@@ -72,6 +72,10 @@ def read_state_dict(path):
             by name.
 
     Example:
+        >>> np.savez("resnet.npz", **{"conv1.weight": np.zeros((64, 3, 7, 7))})
+        >>> read_state_dict("resnet.npz")["conv1.weight"].shape
+        (64, 3, 7, 7)
+
         read_state_dict("resnet50-0676ba61.pth")["conv1.weight"].shape  # (64, 3, 7, 7)
     """
     path = Path(path)

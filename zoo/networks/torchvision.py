@@ -42,6 +42,10 @@ def load_torchvision_weights(model, weights):
         FileNotFoundError: If there is no such file.
 
     Example:
+        >>> load_torchvision_weights(torchvision_resnet(18, width=8), {"conv1.weight": np.zeros((8, 3, 7, 7))})
+        Traceback (most recent call last):
+        ValueError: The weights are not those of ..., which torchvision has under 100 names. Received: ...
+
         coco = MaskRCNN(torchvision_resnet(50, epsilon=0), num_classes=90)  # published in 2019, without epsilon
         load_torchvision_weights(coco, "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth")
         # All but the heads of its classes, to train on other classes:

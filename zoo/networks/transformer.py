@@ -35,8 +35,9 @@ class Transformer(SequenceNetwork):
         ValueError: If an argument is out of range.
 
     Example:
-        network = Transformer(8000, width=256, num_layers=3, num_heads=4, hidden=1024)
-        logits = network((sources, targets))  # (batch, m, 8000)
+        >>> network = Transformer(30, width=8, num_layers=1, num_heads=2, hidden=16)
+        >>> network((np.array([[4, 5, 2]]), np.array([[1, 6]]))).shape
+        TensorShape([1, 2, 30])
     """
 
     def __init__(
@@ -130,12 +131,22 @@ class Transformer(SequenceNetwork):
 
 
 def transformer_base(source_size, target_size=None, **options):
-    """The paper's base model (table 3): 6 layers, width 512, 8 heads, 44,101,632 weights without embeddings."""
+    """The paper's base model (table 3): 6 layers, width 512, 8 heads, 44,101,632 weights without embeddings.
+
+    Example:
+        >>> transformer_base(30, num_layers=1).get_config()["width"]  # 6 layers, unless fewer are asked for
+        512
+    """
     return Transformer(source_size, target_size, **options)
 
 
 def transformer_big(source_size, target_size=None, **options):
-    """The paper's big model (table 3): 6 layers, width 1024, 16 heads, 176,283,648 weights without embeddings."""
+    """The paper's big model (table 3): 6 layers, width 1024, 16 heads, 176,283,648 weights without embeddings.
+
+    Example:
+        >>> transformer_big(30, num_layers=1).get_config()["width"]
+        1024
+    """
     options = {"width": 1024, "num_heads": 16, "hidden": 4096, "dropout": 0.3, **options}
     return Transformer(source_size, target_size, **options)
 

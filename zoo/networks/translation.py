@@ -19,7 +19,12 @@ class ReflectionPadding2D(layers.Layer):
     Takes and returns images (batch, height, width, channels), `2 * padding` larger in height and width.
 
     Example:
-        ReflectionPadding2D(1)(keras.ops.zeros((1, 4, 4, 3))).shape  # (1, 6, 6, 3)
+        >>> np.array(ReflectionPadding2D(1)(np.arange(9.0).reshape(1, 3, 3, 1)))[0, :, :, 0]
+        array([[4., 3., 4., 5., 4.],
+               [1., 0., 1., 2., 1.],
+               [4., 3., 4., 5., 4.],
+               [7., 6., 7., 8., 7.],
+               [4., 3., 4., 5., 4.]], dtype=float32)
     """
 
     def __init__(self, padding, **kwargs):
@@ -63,7 +68,9 @@ def resnet_generator(image_shape, filters=64, num_blocks=None, out_channels=None
         ValueError: If a size is not a multiple of 4, or another argument is out of range.
 
     Example:
-        resnet_generator((128, 128, 3))(images)  # images (batch, 128, 128, 3), or (batch, 256, 192, 3)
+        >>> generator = resnet_generator((16, 16, 3), filters=4, num_blocks=1)
+        >>> generator(np.zeros((1, 24, 16, 3))).shape  # of another size than it was built for
+        TensorShape([1, 24, 16, 3])
     """
     height, width, channels = _checked(image_shape, filters)
     num_blocks = (9 if min(height, width) >= 256 else 6) if num_blocks is None else num_blocks
@@ -110,7 +117,8 @@ def patch_discriminator(image_shape, filters=64, num_levels=None):
         ValueError: If a size is not a multiple of 4, or another argument is out of range.
 
     Example:
-        patch_discriminator((256, 256, 3)).output_shape  # (None, 32, 32, 1)
+        >>> patch_discriminator((256, 256, 3), filters=4).output_shape
+        (None, 32, 32, 1)
     """
     image_shape = _checked(image_shape, filters)
     if num_levels is None:

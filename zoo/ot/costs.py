@@ -36,7 +36,9 @@ def squared_euclidean(source, target):
             of such a point are NaN, with a gradient of 0.
 
     Example:
-        >>> squared_euclidean(ops.array([[0.0], [1.0]]), ops.array([[3.0]]))  # [[9.], [4.]]
+        >>> np.array(squared_euclidean(ops.array([[0.0], [1.0]]), ops.array([[3.0]])))
+        array([[9.],
+               [4.]], dtype=float32)
     """
     return between_points(_squared, source, target)
 
@@ -55,7 +57,8 @@ def euclidean(source, target):
         ValueError: As `squared_euclidean`.
 
     Example:
-        >>> euclidean(ops.array([[0.0, 0.0]]), ops.array([[3.0, 4.0]]))  # [[5.]]
+        >>> np.round(euclidean(ops.array([[0.0, 0.0]]), ops.array([[3.0, 4.0]])), 4)
+        array([[5.]], dtype=float32)
     """
     return between_points(lambda *points: safe_sqrt(_squared(*points)), source, target)
 
@@ -74,7 +77,8 @@ def cosine(source, target):
         ValueError: As `squared_euclidean`.
 
     Example:
-        >>> cosine(ops.array([[1.0, 0.0]]), ops.array([[2.0, 0.0], [0.0, 1.0]]))  # [[0., 1.]]
+        >>> np.abs(np.round(cosine(ops.array([[1.0, 0.0]]), ops.array([[2.0, 0.0], [0.0, 1.0]])), 4))
+        array([[0., 1.]], dtype=float32)
     """
     return between_points(_cosine, source, target)
 
@@ -98,7 +102,13 @@ def cost_matrix(source, target, cost="squared_euclidean"):
             finite where values can be read.
 
     Example:
-        >>> cost_matrix(x, y, cost=lambda x, y: 1.0 - kernel(x, y))
+        >>> x, y = ops.array([[0.0], [1.0]]), ops.array([[3.0]])
+        >>> np.round(cost_matrix(x, y, cost="euclidean"), 4)
+        array([[3.],
+               [2.]], dtype=float32)
+        >>> np.round(cost_matrix(x, y, cost=lambda x, y: 1.0 - ops.exp(x - ops.transpose(y))), 4)
+        array([[0.9502],
+               [0.8647]], dtype=float32)
     """
     if callable(cost):
         matrix = cost(source, target)

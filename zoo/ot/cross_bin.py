@@ -36,8 +36,10 @@ def earth_mover(p, q, positions=None):
             ascending.
 
     Example:
-        >>> earth_mover([1.0, 0.0, 0.0], [0.0, 0.0, 1.0])  # 2.0
-        >>> earth_mover([1.0, 0.0], [0.0, 1.0], positions=[0.0, 0.3])  # 0.3
+        >>> float(earth_mover([1.0, 0.0, 0.0], [0.0, 0.0, 1.0]))
+        2.0
+        >>> round(float(earth_mover([1.0, 0.0], [0.0, 1.0], positions=[0.0, 0.3])), 4)
+        0.3
     """
     p, q = as_histograms(p, q, sum_to_one=True)
     if positions is None:
@@ -84,7 +86,8 @@ def quadratic_form(p, q, similarity):
         ValueError: If shapes do not fit, values are negative or not finite, or the form is negative at p - q.
 
     Example:
-        >>> quadratic_form([1.0, 0.0], [0.0, 1.0], [[1.0, 0.5], [0.5, 1.0]])  # 1.0
+        >>> round(float(quadratic_form([1.0, 0.0], [0.0, 1.0], [[1.0, 0.5], [0.5, 1.0]])), 4)
+        1.0
     """
     p, q = as_histograms(p, q)
     p, q, similarity = same_type(p, q, as_float(similarity))

@@ -25,6 +25,11 @@ class ExactResult(NamedTuple):
         source_potential: f, (batch, n), with f_i + g_j <= C_ij, equal where P_ij > 0, and sum f a + sum g b = <P, C>.
             Only the sum of both potentials is determined: a constant can move from f to g. No gradient.
         target_potential: g, (batch, m).
+
+    Example:
+        >>> result = exact(ops.array([[0.0, 2.0], [2.0, 1.0]]))
+        >>> result._fields
+        ('transport_cost', 'plan', 'source_potential', 'target_potential')
     """
 
     transport_cost: Any
@@ -60,8 +65,11 @@ def exact(cost, source_weights=None, target_weights=None):
 
     Example:
         >>> result = exact(ops.array([[0.0, 2.0], [2.0, 1.0]]))
-        >>> result.transport_cost  # 0.5 * 0 + 0.5 * 1 = 0.5
-        >>> result.plan  # [[0.5, 0.], [0., 0.5]]
+        >>> float(result.transport_cost)  # 0.5 * 0 + 0.5 * 1
+        0.5
+        >>> np.array(result.plan)
+        array([[0.5, 0. ],
+               [0. , 0.5]], dtype=float32)
     """
     problem = prepare(cost, 1.0, source_weights, target_weights)
     cost, _, source_weights, target_weights, _, _ = problem

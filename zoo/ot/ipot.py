@@ -33,6 +33,11 @@ class IPOTResult(NamedTuple):
         plan: P, (batch, n, m).
         converged: Whether marginal_error is at most 0.03, (batch,). transport_cost may still be off: by about half of
             marginal_error, the mass in the wrong place, times what it costs to cross; and as the plan is not optimal.
+
+    Example:
+        >>> result = ipot(ops.array([[0.0, 1.0], [1.0, 5.0]]), target_mask=ops.array([True, False]))
+        >>> bool(result.converged), round(float(result.marginal_error), 3)
+        (True, 0.0)
     """
 
     transport_cost: Any
@@ -112,8 +117,11 @@ def ipot(
         ConvergenceWarning: Where a problem has not `converged`, unless a graph is traced or gradient is "unrolled".
 
     Example:
-        >>> result = ipot(cosine(words, others), source_mask=mask, target_mask=other_mask)
-        >>> result.transport_cost  # (batch,)
+        >>> result = ipot(ops.array([[0.0, 1.0], [1.0, 5.0]]), target_mask=ops.array([True, False]))
+        >>> round(float(result.transport_cost), 3)  # all mass goes to the first: (0 + 1) / 2
+        0.5
+
+        result = ipot(cosine(words, others), source_mask=mask, target_mask=other_mask)
     """
     check_choice("gradient", gradient, ("envelope", "unrolled"))
     check_positive("num_iterations", num_iterations)

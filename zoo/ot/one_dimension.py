@@ -47,8 +47,10 @@ def wasserstein_1d(source, target, source_weights=None, target_weights=None, *, 
             graph is traced), if samples are not finite, or weights are negative or do not sum to 1.
 
     Example:
-        >>> wasserstein_1d(ops.array([0.0, 1.0]), ops.array([3.0, 2.0]), p=2)  # (2^2 + 2^2) / 2 = 4.0
-        >>> wasserstein_1d(ops.array([0.0, 1.0]), ops.array([2.0]), ops.array([0.25, 0.75]))  # 0.5 + 0.75 = 1.25
+        >>> float(wasserstein_1d(ops.array([0.0, 1.0]), ops.array([3.0, 2.0]), p=2))  # (2^2 + 2^2) / 2
+        4.0
+        >>> float(wasserstein_1d(ops.array([0.0, 1.0]), ops.array([2.0]), ops.array([0.25, 0.75])))  # 0.5 + 0.75
+        1.25
     """
     if not isinstance(p, numbers.Real) or not 1 <= p < float("inf"):
         raise ValueError(

@@ -26,7 +26,9 @@ def barycentric_map(plan, target):
             In a graph a row of such a plan maps to NaN, and all rows to such points.
 
     Example:
-        >>> barycentric_map(ops.array([[0.25, 0.25], [0.5, 0.0]]), ops.array([[1.0], [3.0]]))  # [[2.], [1.]]
+        >>> np.array(barycentric_map(ops.array([[0.25, 0.25], [0.5, 0.0]]), ops.array([[1.0], [3.0]])))
+        array([[2.],
+               [1.]], dtype=float32)
     """
     plan, target = same_type(as_float(plan), as_float(target))
     shapes = tuple(plan.shape), tuple(target.shape)

@@ -81,8 +81,10 @@ def point_cloud_sinkhorn(
         ValueError: As `sinkhorn`; for costs other than the three, and for points with a batch axis.
 
     Example:
-        >>> result = point_cloud_sinkhorn(x, y, epsilon=0.05)  # 100,000 points each
-        >>> result.transport_cost, result.converged
+        >>> x, y = ops.array([[0.0, 0.0], [3.0, 0.0]]), ops.array([[0.0, 4.0], [3.0, 4.0]])
+        >>> result = point_cloud_sinkhorn(x, y, epsilon=0.5)
+        >>> round(float(result.transport_cost), 3), bool(result.converged)  # both move by 4, squared
+        (16.0, True)
     """
     check_strength("epsilon", epsilon)
     check_choice("cost", cost, tuple(COSTS))

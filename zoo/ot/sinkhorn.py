@@ -55,6 +55,11 @@ class SinkhornResult(NamedTuple):
         marginal_error: sum_i |sum_j P_ij - a_i| + sum_j |sum_i P_ij - b_j|, (batch,). With a marginal penalty the
             marginals are free, and this tells by how much.
         plan: P, (batch, n, m), or None unless asked for.
+
+    Example:
+        >>> result = sinkhorn(ops.array([[0.0, 1.0], [1.0, 0.0]]), epsilon=0.05, return_plan=True)
+        >>> bool(result.converged), result.source_potential.shape, result.plan.shape
+        (True, TensorShape([2]), TensorShape([2, 2]))
     """
 
     transport_cost: Any
@@ -145,9 +150,12 @@ def sinkhorn(
             epsilon is not positive or too small for the type, or if the iterations leave the range of numbers.
 
     Example:
-        >>> x, y = keras.random.normal((64, 2)), keras.random.normal((64, 2)) + 3.0
-        >>> result = sinkhorn(squared_euclidean(x, y), epsilon=0.1, return_plan=True)
-        >>> result.regularized_cost, result.converged, result.plan.shape
+        >>> result = sinkhorn(ops.array([[0.0, 1.0], [1.0, 0.0]]), epsilon=0.05, return_plan=True)
+        >>> np.round(result.plan, 3)
+        array([[0.5, 0. ],
+               [0. , 0.5]], dtype=float32)
+        >>> bool(result.converged), round(float(result.regularized_cost), 4)  # epsilon log 2
+        (True, 0.0347)
     """
     sides = {"source_mask": source_mask, "target_mask": target_mask}
     result, error = solved(

@@ -27,8 +27,12 @@ def option(default, *, free=False, judging=False):
         What stands in place of the default in a dataclass.
 
     Example:
-        verbose: bool = option(True, free=True)
-        judged_images: int = option(1000, judging=True)
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Config(RunConfig):
+        ...     data: str = "ring"
+        ...     judged_images: int = option(1000, judging=True)
+        >>> Config().judged_images, judging_options(Config)
+        (1000, {'judged_images'})
     """
     return dataclasses.field(default=default, metadata={"free": free or judging, "judging": judging})
 
@@ -60,6 +64,14 @@ class RunConfig:
     """Options of every recipe. Numbers must be above 0, but for those in `MAY_BE_ZERO`.
 
     Tuples hold one number or more, but for those in `MAY_BE_EMPTY`.
+
+    Example:
+        >>> config = RunConfig(data="ring", epochs=5)
+        >>> config.epochs, config.batch_size, config.precision
+        (5, 64, 'float32')
+        >>> RunConfig(data="ring", patience=3).check()
+        Traceback (most recent call last):
+        ValueError: `--patience` needs `--best-by`, such as `--best-by frechet_distance`.
     """
 
     MAY_BE_ZERO: ClassVar = ("seed",)
@@ -132,7 +144,12 @@ class RunConfig:
 
 
 def execution(config):
-    """The options of `compile` that say how a step is executed, as `RunConfig` has them."""
+    """The options of `compile` that say how a step is executed, as `RunConfig` has them.
+
+    Example:
+        >>> execution(RunConfig(data="ring", jit_compile=True))
+        {'jit_compile': True, 'steps_per_execution': 1, 'gradient_accumulation_steps': 1}
+    """
     names = ("jit_compile", "steps_per_execution", "gradient_accumulation_steps")
     return {name: getattr(config, name) for name in names}
 
@@ -144,6 +161,12 @@ def main(config_class, train, arguments=None):
         config_class: Dataclass of the recipe's options, a `RunConfig`.
         train: Function of a configuration.
         arguments: Command line; None for that of the process.
+
+    Example:
+        >>> def train(config):
+        ...     print("trains on", config.data, "for", config.epochs, "epochs")
+        >>> main(RunConfig, train, ["--data", "ring", "--epochs", "3"])
+        trains on ring for 3 epochs
     """
     import tyro
 
@@ -162,6 +185,15 @@ def start(train, configure):
     Args:
         train: Function of a configuration.
         configure: Function that makes the configuration.
+
+    Example:
+        >>> def train(config):
+        ...     print("trains on", config.data)
+        >>> start(train, lambda: RunConfig(data="ring"))
+        trains on ring
+        >>> start(train, lambda: RunConfig(data="ring", epochs=0))  # says why on stderr
+        Traceback (most recent call last):
+        SystemExit: 1
     """
     config = None
     try:

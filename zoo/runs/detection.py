@@ -15,7 +15,12 @@ _SAID = {"AP": "ap", "AP50": "ap50", "AP75": "ap75"}
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionConfig(PicturesConfig):
-    """Options of every recipe that learns from images with boxes, classes and masks of their objects."""
+    """Options of every recipe that learns from images with boxes, classes and masks of their objects.
+
+    Example:
+        >>> DetectionConfig(image_size=64).load("test").shape
+        (64, 64, 3)
+    """
 
     MAY_BE_ZERO: ClassVar = PicturesConfig.MAY_BE_ZERO
 
@@ -57,6 +62,11 @@ class Detection:
         build_from: Shape of the canvas, (height, width, 3), and the names of the classes.
         classes: List of these names, for what is published.
         better: Which way each metric of `evaluate` is better.
+
+    Example:
+        >>> task = Detection(DetectionConfig())
+        >>> task.build_from[0], task.classes[:3]
+        ((128, 128, 3), ['0', '1', '2'])
     """
 
     better = DetectionEvaluator.better

@@ -30,7 +30,7 @@ def open_folder(name, config):
     folder = home_of(name, config)
     make_folder("--out", folder)
     if config.exports:
-        make_folder("--exports", config.exports)
+        make_folder("--exports", Path(config.exports))
     stored = read_json(folder / "config.json")
     if stored:
         check_same_run(folder, stored, name, config)
@@ -120,7 +120,7 @@ def make_folder(option, path):
 def home_of(name, config):
     """Where the run lives: `out`, or runs/<recipe>-<data>."""
     sets = [config.data] if isinstance(config.data, str) else config.data
-    return config.out or Path("runs") / "-".join([name, *(Path(one).name for one in sets)])
+    return Path(config.out or Path("runs") / "-".join([name, *(Path(one).name for one in sets)]))
 
 
 def versions():

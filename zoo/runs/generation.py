@@ -12,7 +12,12 @@ from zoo.runs.help import Heading
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationConfig(RunConfig):
-    """Options of every recipe that learns from a data set of examples."""
+    """Options of every recipe that learns from a data set of examples.
+
+    Example:
+        >>> GenerationConfig(data="digits", image_size=16).load("test").shape
+        (16, 16, 1)
+    """
 
     _DATA: ClassVar = Heading("data")
     data: str = "digits"
@@ -41,6 +46,11 @@ class Generation:
         batch_options: Options of its batches: none.
         build_from: Shape of one example, which the networks are built for.
         better: Which way each metric of `evaluate` is better.
+
+    Example:
+        >>> task = Generation(GenerationConfig(data="ring"))
+        >>> task.build_from, task.data.size
+        ((2,), 100000)
     """
 
     batch_options = {}
@@ -96,6 +106,10 @@ def report(metrics, headline):
 
     Returns:
         Text.
+
+    Example:
+        >>> report({"mine": 0.2, "real": {"mine": 0.1}, "untrained": {"mine": 3.0}}, "mine")
+        'mine = 0.2 (real examples 0.1, untrained 3).'
     """
     name = metrics.get("frechet_label", headline)
     numbers = [

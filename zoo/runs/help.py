@@ -22,7 +22,14 @@ class Heading(str):
     An option stays in the group of the class that had it first; groups of one name are one.
 
     Example:
-        _OPTIMIZER: ClassVar = Heading("optimizer")
+        >>> from dataclasses import dataclass
+        >>> from typing import ClassVar
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Options:
+        ...     _OPTIMIZER: ClassVar = Heading("optimizer")
+        ...     learning_rate: float = 2e-4
+        >>> groups(Options)
+        {'optimizer': ['learning_rate']}
     """
 
 

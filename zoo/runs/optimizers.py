@@ -13,6 +13,14 @@ def cosine_optimizer(config, scores=()):
 
     Returns:
         Keras optimizer.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> length = {"epochs": 2, "steps_per_epoch": 100, "warm_up_steps": 10}
+        >>> config = SimpleNamespace(optimizer="adam", learning_rate=1e-3, weight_decay=0.05, clip=1.0, **length)
+        >>> optimizer = cosine_optimizer(config)
+        >>> optimizer.name, optimizer.weight_decay, optimizer.global_clipnorm
+        ('adam_w', 0.05, 1.0)
     """
     import keras
 
@@ -28,7 +36,15 @@ def cosine_optimizer(config, scores=()):
 
 
 def cosine_rate(config):
-    """The learning rate of `cosine_optimizer`, a schedule over all epochs."""
+    """The learning rate of `cosine_optimizer`, a schedule over all epochs.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> config = SimpleNamespace(learning_rate=1e-3, warm_up_steps=10, epochs=2, steps_per_epoch=100)
+        >>> rate = cosine_rate(config)
+        >>> [round(float(rate(step)), 5) for step in (0, 5, 10, 105, 200)]
+        [0.0, 0.0005, 0.001, 0.0005, 0.0]
+    """
     import keras
 
     total = config.epochs * config.steps_per_epoch

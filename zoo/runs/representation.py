@@ -21,6 +21,11 @@ class Representation:
         batch_options: Options of its batches: none.
         build_from: Shape of one example, which the networks are built for.
         better: Which way each metric of `evaluate` is better.
+
+    Example:
+        >>> task = Representation(zoo.runs.GenerationConfig(data="digits"))
+        >>> task.build_from, task.codes.test_examples.shape
+        ((8, 8, 1), (179, 8, 8, 1))
     """
 
     batch_options = {}
@@ -94,6 +99,11 @@ class LatentVariables(Representation):
 
     Args:
         config: A `GenerationConfig` with `binarizes(example_shape)` and a number of `importance_samples`.
+
+    Example:
+        >>> task = LatentVariables(zoo.runs.GenerationConfig(data="digits"))
+        >>> task.build_from, task.better["negative_elbo"]
+        ((8, 8, 1), 'min')
     """
 
     better = dict.fromkeys(

@@ -50,6 +50,17 @@ def run(name, config, build, task, *, group=None, rate_of=None):
         ConnectionError: If another worker is gone.
         SystemExit: With code 0 after a SIGTERM or Ctrl-C, once the checkpoint is written; with code 75 if another
             worker had the signal.
+
+    Example:
+        >>> def build(config, example_shape):
+        ...     model = zoo.Autoencoder(zoo.mlp_encoder(example_shape, 1), zoo.mlp_decoder(example_shape, 1))
+        ...     model.compile()
+        ...     return model
+        >>> config = zoo.runs.GenerationConfig(data="ring", epochs=1, steps_per_epoch=1, out="run")
+        >>> metrics = run("autoencoder", config, build, zoo.runs.Representation)
+        autoencoder on ring: 100000 examples (2,) from ...
+        >>> sorted(metrics)
+        ['neighbour_accuracy', 'pca', 'steps', 'test_reconstruction_loss', 'untrained']
     """
     strategy = make_strategy(config.strategy, config.replicas)
     import keras

@@ -20,7 +20,12 @@ _SAID = {
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationConfig(PicturesConfig):
-    """Options of every recipe that learns from images with a class for each pixel."""
+    """Options of every recipe that learns from images with a class for each pixel.
+
+    Example:
+        >>> SegmentationConfig(image_size=64).load("test").shape
+        (64, 64, 3)
+    """
 
     MAY_BE_ZERO: ClassVar = PicturesConfig.MAY_BE_ZERO
 
@@ -62,6 +67,11 @@ class Segmentation:
         build_from: Shape of the canvas, (height, width, 3), and the names of the classes.
         classes: List of these names, for what is published.
         better: Which way each metric of `evaluate` is better.
+
+    Example:
+        >>> task = Segmentation(SegmentationConfig())
+        >>> task.build_from[0], task.classes[:3]
+        ((128, 128, 3), ['background', '0', '1'])
     """
 
     better = SegmentationEvaluator.better

@@ -14,7 +14,14 @@ _SHOWN, _DRAWN = 10, 3
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig(RunConfig):
-    """Options of every recipe that learns from pairs of texts."""
+    """Options of every recipe that learns from pairs of texts.
+
+    Example:
+        >>> pairs = data.TextPairs("animals", ["two dogs"], ["deux chiens"])
+        >>> sources, targets = TextConfig(vocabulary="word").learn(pairs)
+        >>> sources is targets, sources.encode(["two dogs"]).shape
+        (True, (1, 3))
+    """
 
     MAY_BE_ZERO: ClassVar = RunConfig.MAY_BE_ZERO
 
@@ -62,6 +69,12 @@ class TextTranslation:
         batch_options: Options of its batches: none.
         build_from: The vocabularies of sources and targets, learnt from the training split.
         better: Which way each metric of `evaluate` is better.
+
+    Example:
+        >>> for name, animals in (("en.txt", "dogs"), ("fr.txt", "chiens")):
+        ...     np.savetxt(name, [f"{number} {animals}" for number in range(20)], fmt="%s")
+        >>> TextTranslation(TextConfig(data=("en.txt", "fr.txt"), vocabulary="word")).data.size  # a tenth is held out
+        18
     """
 
     batch_options = {}

@@ -17,7 +17,12 @@ _COLUMNS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationConfig(RunConfig):
-    """Options of every recipe that learns from two sets of images."""
+    """Options of every recipe that learns from two sets of images.
+
+    Example:
+        >>> TranslationConfig(data=("digits/3", "digits/8")).load("train").name
+        'digits_3-digits_8'
+    """
 
     _DATA: ClassVar = Heading("data")
     data: tuple[str, ...] = ("emoji",)
@@ -60,6 +65,10 @@ class Translation:
         batch_options: How its batches are changed at random.
         build_from: Shape of one example, which the networks are built for.
         better: Which way each metric of `evaluate` is better.
+
+    Example:
+        >>> Translation(TranslationConfig(data=("digits/3", "digits/8"))).build_from
+        (8, 8, 1)
     """
 
     better = TranslationEvaluator.better

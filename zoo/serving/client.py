@@ -89,6 +89,12 @@ class Client:
         seconds: Time limit of each request.
 
     Example:
+        >>> with Client("localhost:1") as client:  # nothing answers there
+        ...     try:
+        ...         client.status("wgan_gp")
+        ...     except RequestError as error:
+        ...         print(error.code)
+        UNAVAILABLE
 
         with Client("localhost:8500") as client:
             images = client.predict("wgan_gp", "sample", seed=np.arange(4))["images"]

@@ -20,6 +20,14 @@ class GlobalBatch:
         step: Training steps taken so far: int64 scalar tensor.
         micro_batches: Parts in which `minimize` computes a gradient, one after the other.
         compile_gradients: Whether `minimize` compiles its objective by XLA, where the step as a whole is not.
+
+    Example:
+        >>> batch = GlobalBatch(num_rows=3, seed=0, step=7)
+        >>> batch.normal("generator", (2,)).shape, batch.keys("dropout").shape
+        (TensorShape([3, 2]), TensorShape([3]))
+        >>> again = GlobalBatch(num_rows=3, seed=0, step=7)
+        >>> np.array_equal(batch.uniform("mix"), again.uniform("mix"))
+        True
     """
 
     def __init__(self, num_rows, seed, step, *, micro_batches=1, compile_gradients=False):

@@ -14,6 +14,11 @@ class CodeModel(TrainStepModel):
     """Base of models with an `encoder` and a `decoder`, which one optimizer moves.
 
     A subclass defines `codes_of` and `examples_from`, functions of tensors, and names its codes in `code_name`.
+
+    Example:
+        >>> model = zoo.Autoencoder(zoo.mlp_encoder((2,), 3), zoo.mlp_decoder((2,), 3))
+        >>> isinstance(model, CodeModel), model.code_dim, model.reconstruct(np.zeros((4, 2))).shape
+        (True, 3, (4, 2))
     """
 
     optimizer_networks = {"optimizer": ("encoder", "decoder")}
@@ -97,6 +102,11 @@ def check_coder(encoder, decoder):
 
     Raises:
         ValueError: If they do not, or have no fixed shapes yet.
+
+    Example:
+        >>> check_coder(zoo.mlp_encoder((2,), 3), zoo.mlp_encoder((28, 28, 1), 3))
+        Traceback (most recent call last):
+        ValueError: The decoder must ...
     """
     check_network("encoder", encoder)
     check_network("decoder", decoder)

@@ -24,6 +24,12 @@ class DetectionModel(TrainStepModel):
 
     A subclass has `num_classes`, `image_size`, and `detections(images, sizes)`, which returns {"boxes": (batch, D, 4),
     "classes": (batch, D), "scores": (batch, D), "masks": (batch, D, M, M), "num_detections": (batch,)}.
+
+    Example:
+        >>> [method for method in vars(DetectionModel) if method in ("detect", "signatures", "warmup")]
+        ['detect', 'signatures', 'warmup']
+        >>> issubclass(zoo.MaskRCNN, DetectionModel)
+        True
     """
 
     example_shape = (None, None, 3)

@@ -10,6 +10,15 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     Losses are running means, so that one bad step stays visible; they are read every ten steps.
     `TrainStepModel.fit` puts it before all other callbacks, so no checkpoint is written of a broken model.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model.remedy = "Lower the learning rate."
+        >>> guard = StopOnNonFinite()
+        >>> guard.set_model(model)
+        >>> guard.on_epoch_end(0, {"loss": float("nan")})
+        Traceback (most recent call last):
+        FloatingPointError: Training stopped: loss = nan at epoch 1. ... Lower the learning rate.
     """
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -58,6 +58,11 @@ def rows_of(what, rows, shape):
 
     Raises:
         ValueError: If they have another shape or type, are not finite, or are images outside [-1, 1].
+
+    Example:
+        >>> rows_of("encode", [[1, 2], [3, 4]], (2,))
+        array([[1., 2.],
+               [3., 4.]], dtype=float32)
     """
     expected = f"rows of shape (batch, {', '.join(map(str, shape))})"
     rows = array_of(what, rows, expected)
@@ -86,6 +91,11 @@ def images_by_size(what, images, expected):
 
     Raises:
         ValueError: If they are no numbers.
+
+    Example:
+        >>> images = [np.zeros((4, 4, 3)), np.zeros((8, 8, 3)), np.ones((4, 4, 3))]
+        >>> [(places.tolist(), found.shape) for places, found in images_by_size("segment", images, "images")]
+        [([0, 2], (2, 4, 4, 3)), ([1], (1, 8, 8, 3))]
     """
     if isinstance(images, (list, tuple)) and images:
         images = [array_of(what, image, expected) for image in images]
@@ -105,6 +115,10 @@ def in_order(groups):
 
     Returns:
         The array where there is one group, otherwise a list of arrays.
+
+    Example:
+        >>> in_order([([0, 2], ["a", "c"]), ([1], ["b"])])
+        ['a', 'b', 'c']
     """
     if len(groups) == 1:
         return groups[0][1]

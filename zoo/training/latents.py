@@ -21,6 +21,11 @@ class LatentModel(TrainStepModel):
 
     A subclass sets `generator`, `generator_ema` and, as its last network, `sampler` = `averaged(generator,
     generator_ema)`: Keras numbers the networks in its files by the order in which they were set.
+
+    Example:
+        >>> model = zoo.GAN(zoo.mlp_generator((2,), latent_dim=8), zoo.mlp_critic((2,)))
+        >>> isinstance(model, LatentModel), sorted(model.signatures()), model.example_shape
+        (True, ['sample', 'serving_default'], (2,))
     """
 
     @property
@@ -76,6 +81,15 @@ def with_shapes(**networks):
 
     Raises:
         ValueError: If one cannot be called on what it was built for.
+
+    Example:
+        >>> class Doubles(keras.Model):
+        ...     def call(self, x):
+        ...         return 2.0 * x
+        >>> network = Doubles()
+        >>> _ = network(np.zeros((4, 3)))
+        >>> with_shapes(critic=network)[0].input_shape
+        (None, 3)
     """
     made = {}
     for name, network in networks.items():
@@ -109,6 +123,11 @@ def check_functional(**networks):
 
     Raises:
         ValueError: If one does not.
+
+    Example:
+        >>> check_functional(mask_head=keras.layers.Dense(1))
+        Traceback (most recent call last):
+        ValueError: The mask_head has no fixed inputs and outputs. Expected a functional `keras.Model`...
     """
     for name, network in networks.items():
         if network is not None and not (hasattr(network, "inputs") and hasattr(network, "outputs")):
@@ -159,6 +178,11 @@ def check_generator(generator):
 
     Raises:
         ValueError: If it takes something else, or has no fixed shapes yet.
+
+    Example:
+        >>> check_generator(zoo.dcgan_critic((28, 28, 1), filters=4))
+        Traceback (most recent call last):
+        ValueError: The generator must take latents of shape (batch, latent_dim). Received: ...
     """
     check_network("generator", generator)
     if len(generator.input_shape) != 2 or generator.input_shape[1] is None:
@@ -179,6 +203,11 @@ def check_judge(name, judge, generator):
 
     Raises:
         ValueError: If the shapes do not fit, or a network has no fixed shapes yet.
+
+    Example:
+        >>> check_judge("critic", zoo.mlp_critic((3,)), zoo.mlp_generator((2,)))
+        Traceback (most recent call last):
+        ValueError: The generator's output must be the critic's input. Received: output shape (None, 2), ...
     """
     _check_pair(name, judge, generator)
     check_scores(name, judge)
@@ -193,6 +222,11 @@ def check_scores(name, judge):
 
     Raises:
         ValueError: If it ends in something else, or in a probability.
+
+    Example:
+        >>> check_scores("critic", keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")]))
+        Traceback (most recent call last):
+        ValueError: The critic must end in a value without bounds...
     """
     if judge.output_shape[-1] != 1:
         raise ValueError(
@@ -216,6 +250,11 @@ def check_features(critic, generator):
 
     Raises:
         ValueError: If the shapes do not fit, or a network has no fixed shapes yet.
+
+    Example:
+        >>> check_features(zoo.mlp_critic((2,)), zoo.mlp_generator((2,)))
+        Traceback (most recent call last):
+        ValueError: The critic must end in features, shape (batch, num_features) with two or more...
     """
     _check_pair("critic", critic, generator)
     if len(critic.output_shape) != 2 or critic.output_shape[1] == 1:
@@ -236,6 +275,11 @@ def check_no_batch_norm(network, name="critic", penalty="the gradient penalty"):
 
     Raises:
         ValueError: If there is such a layer.
+
+    Example:
+        >>> check_no_batch_norm(zoo.dcgan_discriminator((28, 28, 1), filters=4))
+        Traceback (most recent call last):
+        ValueError: The critic must have no batch normalisation...
     """
     for layer in batch_norms(network):
         raise ValueError(
@@ -246,7 +290,12 @@ def check_no_batch_norm(network, name="critic", penalty="the gradient penalty"):
 
 
 def batch_norms(network):
-    """The layers of a `keras.Model`, also within others, whose output for a row depends on the other rows."""
+    """The layers of a `keras.Model`, also within others, whose output for a row depends on the other rows.
+
+    Example:
+        >>> len(batch_norms(zoo.dcgan_discriminator((28, 28, 1), filters=4))), batch_norms(zoo.mlp_critic((2,)))
+        (1, [])
+    """
     return [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
 
 
@@ -271,6 +320,10 @@ def shares(examples, num_updates, example_shape):
 
     Returns:
         List of `num_updates` tensors (rows, *example_shape).
+
+    Example:
+        >>> [part.shape for part in shares(tf.zeros((8, 3, 2)), num_updates=3, example_shape=(2,))]
+        [TensorShape([8, 2]), TensorShape([8, 2]), TensorShape([8, 2])]
     """
     if len(examples.shape) == len(example_shape) + 1:
         return [examples] * num_updates
@@ -294,6 +347,11 @@ def averaged(generator, decay):
 
     Raises:
         ValueError: If a layer cannot be made again from what its `get_config` returns.
+
+    Example:
+        >>> generator = zoo.mlp_generator((2,))
+        >>> averaged(generator, None) is generator, averaged(generator, 0.999) is generator
+        (True, False)
     """
     if decay is None:
         return generator
@@ -318,13 +376,25 @@ def draw_keys(seed, count):
 
     Raises:
         ValueError: If the seed is no whole number of 64 bits.
+
+    Example:
+        >>> draw_keys(seed=7, count=3).numpy()
+        array([[7, 0],
+               [7, 1],
+               [7, 2]])
     """
     check_whole("seed", seed, low=-(2**63), high=2**63 - 1)
     return tf.stack([tf.fill([count], tf.constant(seed, tf.int64)), tf.range(count, dtype=tf.int64)], axis=1)
 
 
 def first_draw_keys(seeds):
-    """Keys of the first draw of each of many seeds, from an int64 tensor (rows,) to one (rows, 2)."""
+    """Keys of the first draw of each of many seeds, from an int64 tensor (rows,) to one (rows, 2).
+
+    Example:
+        >>> first_draw_keys(tf.constant([5, 6], tf.int64)).numpy()
+        array([[5, 0],
+               [6, 0]])
+    """
     return tf.stack([seeds, tf.zeros_like(seeds)], axis=1)
 
 
@@ -337,6 +407,12 @@ def latents_of(keys, latent_dim):
 
     Returns:
         float32 tensor (rows, latent_dim).
+
+    Example:
+        >>> keys = draw_keys(seed=7, count=3)
+        >>> latents = latents_of(keys, latent_dim=8)
+        >>> latents.shape, np.array_equal(latents[1:], latents_of(keys[1:], latent_dim=8))
+        (TensorShape([3, 8]), True)
     """
     return tf.map_fn(
         lambda key: random.normal((latent_dim,), seed=key),

@@ -21,6 +21,14 @@ class TrainFunction:
     Args:
         model: `TrainStepModel`.
         step: Function of one replica's data.
+
+    Example:
+        >>> model = zoo.Autoencoder(zoo.mlp_encoder((2,), 1), zoo.mlp_decoder((2,), 1))
+        >>> model.compile()
+        >>> step = TrainFunction(model, model.train_step)
+        >>> batches = iter(tf.data.Dataset.from_tensors(tf.eye(2)))
+        >>> "loss" in step(batches), model.steps_taken
+        (True, 1)
     """
 
     def __init__(self, model, step):

@@ -33,6 +33,30 @@ class TrainStepModel(keras.Model):
     `remedy` what to try where training has broken. Where one optimizer moves all, `fit` lowers the sum of the
     `objective_terms`, and logs it as `loss`. One with a loss that means something on held-out examples has a
     `test_step`, which ends in `observe`.
+
+    Example:
+        >>> class Copier(TrainStepModel):
+        ...     terms = ("squared_error",)
+        ...     optimizer_networks = {"optimizer": "network"}
+        ...     example_shape = (2,)
+        ...     def __init__(self, network, **kwargs):
+        ...         super().__init__(**kwargs)
+        ...         self.network = network
+        ...     def default_optimizer(self):
+        ...         return keras.optimizers.Adam(1e-3)
+        ...     def call(self, x, training=False):
+        ...         return self.network(x)
+        ...     def objective(self, x):
+        ...         return {"squared_error": tf.reduce_sum((self.network(x) - x) ** 2, axis=1)}
+        ...     def train_step(self, x):
+        ...         batch = self.open_batch(x)
+        ...         terms = zoo.training.minimize(self.objective, (x,), self.network, self.optimizer, batch)
+        ...         return self.track(batch, **terms)
+        >>> model = Copier(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]))
+        >>> model.compile()
+        >>> history = model.fit(np.eye(2), verbose=0)
+        >>> sorted(history.history), model.steps_taken
+        (['loss', 'squared_error'], 1)
     """
 
     terms = ()
@@ -497,5 +521,10 @@ def _of_any_rows(function):
 
 
 def whole_number(variable):
-    """The value of a scalar Keras variable, on one replica or many, as a Python number."""
+    """The value of a scalar Keras variable, on one replica or many, as a Python number.
+
+    Example:
+        >>> whole_number(keras.Variable(3, dtype="int64"))
+        3
+    """
     return int(tf.convert_to_tensor(variable.value))

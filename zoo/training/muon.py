@@ -22,6 +22,12 @@ class Muon(keras.optimizers.Muon):
         **kwargs: As for `keras.optimizers.Muon`.
 
     Example:
+        >>> kernel = keras.Variable(np.zeros((3, 3, 2, 8), "float32"))
+        >>> gradient = np.random.default_rng(0).normal(size=kernel.shape).astype("float32")
+        >>> Muon(1.0).apply([gradient], [kernel])
+        >>> round(float(np.sqrt(np.mean(kernel.numpy() ** 2))), 1)  # what Adam's updates have
+        0.2
+
         model.compile(zoo.training.Muon(1e-3, weight_decay=0.05, exclude_layers=["score"]))
     """
 

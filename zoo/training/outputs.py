@@ -58,7 +58,8 @@ def range_of(network):
         Two numbers.
 
     Example:
-        >>> range_of(keras.Sequential([keras.Input((2,)), keras.layers.Activation("sigmoid")]))  # (0.0, 1.0)
+        >>> range_of(keras.Sequential([keras.Input((2,)), keras.layers.Activation("sigmoid")]))
+        (0.0, 1.0)
     """
     shape = [side or 16 for side in network.input_shape[1:]]
     noise = np.random.default_rng(0).uniform(-1e3, 1e3, (8, *shape)).astype("float32")

@@ -16,6 +16,11 @@ def only_pairs(data):
 
     Raises:
         ValueError: If there is something else.
+
+    Example:
+        >>> x, y = only_pairs((np.zeros((4, 2)), np.ones((4, 2)), None))
+        >>> x.shape, y.shape
+        ((4, 2), (4, 2))
     """
     parts = tuple(part for part in data if part is not None) if isinstance(data, (tuple, list)) else (data,)
     if len(parts) == 1 and isinstance(parts[0], (tuple, list)):
@@ -42,6 +47,12 @@ def check_pairs(given, shapes, replicas):
 
     Raises:
         ValueError: If there is one domain alone, or examples of either do not fit.
+
+    Example:
+        >>> images = np.zeros((4, 8, 8, 1), "float32")
+        >>> check_pairs({"x": images, "y": images[:3]}, [(8, 8, 1)] * 2, replicas=1)
+        Traceback (most recent call last):
+        ValueError: Keras takes as many of `x` as of `y`. Received: 4 and 3...
     """
     x, y = given.get("x"), given.get("y")
     if hasattr(x, "batches") or hasattr(y, "batches"):
@@ -84,6 +95,13 @@ def check_translators(generator_xy, generator_yx, discriminator_x, discriminator
 
     Raises:
         ValueError: If the shapes do not fit, or a network has no fixed shapes yet.
+
+    Example:
+        >>> shape = (16, 16, 3)
+        >>> generator = zoo.resnet_generator(shape, filters=2, num_blocks=1, out_channels=1)
+        >>> check_translators(generator, generator, *(zoo.patch_discriminator(shape, filters=2) for _ in range(2)))
+        Traceback (most recent call last):
+        ValueError: The generator_xy must make images (16, 16, 3) from images (16, 16, 3)... it makes (16, 16, 1)...
     """
     generators = {"generator_xy": generator_xy, "generator_yx": generator_yx}
     discriminators = {"discriminator_x": discriminator_x, "discriminator_y": discriminator_y}

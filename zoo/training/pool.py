@@ -19,6 +19,12 @@ class ImagePool(keras.layers.Layer):
     Args:
         size: Number of images kept.
         image_shape: (height, width, channels).
+
+    Example:
+        >>> pool = ImagePool(size=50, image_shape=(4, 4, 1))
+        >>> shown = pool.exchange(zoo.training.GlobalBatch(2, seed=0, step=0), tf.ones((2, 4, 4, 1)), "pool")
+        >>> shown.shape, int(pool.count)
+        (TensorShape([2, 4, 4, 1]), 2)
     """
 
     def __init__(self, size, image_shape, **kwargs):

@@ -27,6 +27,12 @@ class SegmentationModel(TrainStepModel):
 
     A subclass has `image_size`, and `logits(images)`, which returns float32 (batch, height, width, num_classes). Its
     steps hand what they found right and wrong to `count`.
+
+    Example:
+        >>> [method for method in vars(SegmentationModel) if method in ("segment", "probabilities", "signatures")]
+        ['segment', 'probabilities', 'signatures']
+        >>> issubclass(zoo.FCN, SegmentationModel)
+        True
     """
 
     example_shape = (None, None, 3)
@@ -195,6 +201,12 @@ def confusion_of(labels, logits):
 
     Returns:
         float32 (batch, K, K), whole numbers; rows are the truth.
+
+    Example:
+        >>> logits = tf.one_hot([[[0, 1, 1]]], 2)
+        >>> confusion_of(tf.constant([[[0, 0, 255]]]), logits).numpy()
+        array([[[1., 1.],
+                [0., 0.]]], dtype=float32)
     """
     size = logits.shape[-1]
     labels, said = tf.cast(labels, tf.int32), tf.argmax(logits, -1, output_type=tf.int32)

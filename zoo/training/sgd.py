@@ -18,6 +18,11 @@ class SGD(keras.optimizers.SGD):
         **kwargs: As for `keras.optimizers.SGD`.
 
     Example:
+        >>> weight = keras.Variable([1.0])
+        >>> SGD(1.0, weight_decay=0.1).apply([keras.ops.zeros(1)], [weight])
+        >>> np.round(weight.numpy(), 4)
+        array([0.9], dtype=float32)
+
         model.compile(zoo.training.SGD(0.02, momentum=0.9, weight_decay=1e-4))
     """
 

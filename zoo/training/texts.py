@@ -24,6 +24,12 @@ class TextModel(TrainStepModel):
 
     A subclass keeps `source_vocabulary`, `target_vocabulary` (None for the same), `translator`, the network that
     translates, `max_length`, `num_beams` and `length_penalty`.
+
+    Example:
+        >>> [method for method in vars(TextModel) if method in ("encode", "translate", "sample", "score")]
+        ['encode', 'translate', 'sample', 'score']
+        >>> issubclass(zoo.Seq2Seq, TextModel)
+        True
     """
 
     higher_is_better = ("token_accuracy",)
@@ -307,6 +313,10 @@ def is_most_likely(labels, logits, compiled=False):
 
     Returns:
         bool (batch, n).
+
+    Example:
+        >>> is_most_likely(tf.constant([[1, 0]]), tf.constant([[[0.0, 2.0], [0.0, 1.0]]])).numpy()
+        array([[ True, False]])
     """
     if not compiled:
         return tf.argmax(logits, -1, labels.dtype) == labels
@@ -316,5 +326,10 @@ def is_most_likely(labels, logits, compiled=False):
 
 
 def shifted(targets):
-    """What comes before each of the targets."""
+    """What comes before each of the targets.
+
+    Example:
+        >>> shifted(tf.constant([[7, 8, 2]])).numpy()  # 1 is the beginning
+        array([[1, 7, 8]], dtype=int32)
+    """
     return tf.concat([tf.fill((tf.shape(targets)[0], 1), tf.cast(BOS, targets.dtype)), targets[:, :-1]], 1)

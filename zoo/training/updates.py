@@ -35,6 +35,19 @@ def minimize(objective, inputs, networks, optimizer, batch, joint=None, keep=())
 
     Raises:
         ValueError: If no term depends on the networks.
+
+    Example:
+        >>> layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+        >>> network = keras.Sequential([keras.Input((1,)), layer])
+        >>> optimizer = keras.optimizers.SGD(0.25)
+        >>> optimizer.build(network.trainable_variables)
+        >>> batch = zoo.training.GlobalBatch(num_rows=2, seed=0, step=0)
+        >>> def objective(x):
+        ...     return {"square": network(x)[:, 0] ** 2}
+        >>> float(minimize(objective, (tf.ones((2, 1)),), network, optimizer, batch)["square"])
+        1.0
+        >>> float(layer.kernel[0, 0])  # 1 - 0.25 * 2
+        0.5
     """
     variables = trainable_variables(networks)
     values = [variable.value for variable in variables]
@@ -209,6 +222,12 @@ def update_each(function, variables, *sources):
         function: Function of a variable's value and the values of its sources.
         variables: List of Keras variables.
         *sources: Lists of Keras variables, as long as `variables`.
+
+    Example:
+        >>> clipped, limit = keras.Variable([-3.0, 0.5]), keras.Variable(1.0)
+        >>> update_each(lambda value, most: tf.clip_by_value(value, -most, most), [clipped], [limit])
+        >>> clipped.numpy()
+        array([-1. ,  0.5], dtype=float32)
     """
 
     def update(strategy):
@@ -231,6 +250,14 @@ def update_average(average, network, decay, step):
         network: The network in training.
         decay: Limit of d, in [0, 1).
         step: Training steps taken so far.
+
+    Example:
+        >>> network, average = (keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]) for _ in range(2))
+        >>> network.set_weights([np.ones((1, 1)), np.ones(1)])
+        >>> average.set_weights([np.zeros((1, 1)), np.zeros(1)])
+        >>> update_average(average, network, decay=0.999, step=8)  # d is (1 + 8) / (10 + 8)
+        >>> round(float(average.weights[0][0, 0]), 4)
+        0.5
     """
     step = ops.cast(step, "float32")
     decay = ops.minimum(decay, (1.0 + step) / (10.0 + step))

@@ -7,14 +7,24 @@ import tensorflow as tf
 
 
 def num_workers(strategy):
-    """Number of processes that train together under `strategy`."""
+    """Number of processes that train together under `strategy`.
+
+    Example:
+        >>> num_workers(tf.distribute.get_strategy())
+        1
+    """
     resolver = strategy.cluster_resolver
     cluster = resolver.cluster_spec().as_dict() if resolver and resolver.task_type else {}
     return sum(len(tasks) for tasks in cluster.values()) or 1
 
 
 def is_chief(strategy):
-    """Whether this process writes files for all: the chief, the first worker where there is none, or the only one."""
+    """Whether this process writes files for all: the chief, the first worker where there is none, or the only one.
+
+    Example:
+        >>> is_chief(tf.distribute.get_strategy())
+        True
+    """
     resolver = strategy.cluster_resolver
     if resolver is None or not resolver.task_type:
         return True
@@ -32,6 +42,12 @@ def distribute(strategy, batches):
 
     Returns:
         `tf.data.Dataset`, or a distributed one, for `fit`, with the `steps_per_epoch` that the data set has.
+
+    Example:
+        >>> def batches(replicas=None):
+        ...     return tf.data.Dataset.range(8).batch(4)
+        >>> [len(batch) for batch in distribute(tf.distribute.get_strategy(), batches)]
+        [4, 4]
     """
     total = strategy.num_replicas_in_sync
     if total == 1:
@@ -51,7 +67,15 @@ def distribute(strategy, batches):
 
 
 def share_weights(model):
-    """Gives the variables of a `TrainStepModel` and of its optimizers the chief's values, on all workers."""
+    """Gives the variables of a `TrainStepModel` and of its optimizers the chief's values, on all workers.
+
+    Example:
+        >>> model = zoo.GAN(zoo.mlp_generator((2,)), zoo.mlp_critic((2,)))
+        >>> before = model.get_weights()
+        >>> share_weights(model)  # of one worker: nothing to do
+        >>> all(map(np.array_equal, before, model.get_weights()))
+        True
+    """
     strategy = model.distribute_strategy
     if num_workers(strategy) == 1:
         return
@@ -87,6 +111,11 @@ def lost_workers_named(strategy):
 
     Raises:
         ConnectionError: If another worker is gone, ended or cannot be reached.
+
+    Example:
+        >>> with lost_workers_named(tf.distribute.get_strategy()):
+        ...     print("train here")
+        train here
     """
     try:
         yield

@@ -34,8 +34,10 @@ def check(path):
         ValueError: `path` is a folder of versions or of models.
 
     Example:
-
-        assert not check("exports/wgan_gp/1")
+        >>> spec = {"x": tf.TensorSpec((None,), "float32")}
+        >>> signatures = {"serving_default": (lambda x: {"y": 2.0 * x}, spec)}
+        >>> check(zoo.serving.write(signatures, "exports/double/1", track=[]))
+        []
     """
     path = _folder(path)
     if not is_a_version(path) and find_all(path):
@@ -73,8 +75,11 @@ def check_all(path):
         FileNotFoundError: `path` is no folder.
 
     Example:
-
-        faults = {path: problems for path, problems in check_all("exports").items() if problems}
+        >>> version = Path("exports/wgan_gp/1")
+        >>> version.mkdir(parents=True)
+        >>> (version / "saved_model.pb").touch()
+        >>> check_all("exports")[version]
+        ['The SavedModel must hold one graph with the one tag `serve`, but its tags are []: ...']
     """
     path, found = _folder(path), {}
     if is_a_model(path) and not is_a_version(path):

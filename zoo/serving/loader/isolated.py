@@ -26,6 +26,11 @@ def run_native(path, signature, inputs):
         RuntimeError: The subprocess died; the message holds its last words.
 
     Example:
+        >>> spec = {"x": tf.TensorSpec((None,), "float32")}
+        >>> signatures = {"serving_default": (lambda x: {"y": 2.0 * x}, spec)}
+        >>> path = zoo.serving.write(signatures, "exports/double/1", track=[])
+        >>> run_native(path, "serving_default", {"x": np.array([1.0, 2.0], "float32")})
+        {'y': array([2., 4.], dtype=float32)}
 
         run_native("exports/wgan_gp/1", "sample", {"seed": np.arange(4)})["images"]
     """

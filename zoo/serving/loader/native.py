@@ -31,6 +31,12 @@ class SavedModel:
         RuntimeError: This process has imported TensorFlow (use `zoo.serving.run_native`), or has no TensorFlow wheel.
 
     Example:
+        >>> folder = Path("exports/wgan_gp/1")
+        >>> folder.mkdir(parents=True)
+        >>> (folder / "saved_model.pb").touch()
+        >>> SavedModel(folder)  # where TensorFlow is imported, as in a training process
+        Traceback (most recent call last):
+        RuntimeError: ... Use zoo.serving.run_native, which runs in a process of its own.
 
         with SavedModel("exports/wgan_gp/1") as model:
             images = model.run("sample", seed=np.arange(16))["images"]

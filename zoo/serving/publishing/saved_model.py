@@ -44,10 +44,11 @@ def write(signatures, path, *, track, warmup=()):
         TypeError, ValueError: A signature is not one TF Serving can run; the message lists every reason.
 
     Example:
-
-        spec = {"latents": tf.TensorSpec((None, 128), "float32")}
-        signatures = {"serving_default": (lambda latents: {"images": generator(latents)}, spec)}
-        write(signatures, "exports/wgan_gp/1", track=[generator])
+        >>> generator = zoo.mlp_generator((2,), latent_dim=8)
+        >>> spec = {"latents": tf.TensorSpec((None, 8), "float32")}
+        >>> signatures = {"serving_default": (lambda latents: {"points": generator(latents)}, spec)}
+        >>> write(signatures, "exports/ring/1", track=[generator]).as_posix()
+        'exports/ring/1'
     """
     check_kind("signatures", signatures, dict, "a dict, such as `model.signatures()`")
     check_kind("path", path, (str, Path), "a folder to make, such as 'exports/wgan_gp/1'")
@@ -90,6 +91,9 @@ def publish(model, base, name, *, card, warmup=None, tolerance=TOLERANCE):
         OSError: The disk is full or the folder cannot be written. Earlier versions stay as they are.
 
     Example:
+        >>> model = zoo.WGAN(zoo.mlp_generator((2,)), zoo.mlp_critic((2,)))
+        >>> publish(model, "exports", "wgan", card={"data": "ring"}).as_posix()
+        'exports/wgan/1'
 
         publish(model, "exports", "wgan_gp", card={"data": "fashion_mnist", "figures": {"fid": 21.4}})
     """
