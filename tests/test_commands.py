@@ -5,6 +5,7 @@ import ast
 import functools
 import importlib
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -185,3 +186,24 @@ def test_a_command_is_of_a_recipe_or_says_why_it_is_not_run():
             assert re.search(r"python -m recipes( |$|\.)", command), command
     for reason in NOT_RUN_HERE:
         assert any(re.search(reason, command) for command in commands), reason
+
+
+HERE = sorted({command for _, command in COMMANDS if not any(re.search(one, command) for one in NOT_RUN_HERE)})
+FEW_STEPS = ["--epochs", "1", "--steps-per-epoch", "2", "--evaluate-every", "1", "--verbose", "silent"]
+FEW_IMAGES = ["--judged-images", "4"]
+CUT = {"mask_rcnn": FEW_IMAGES, "fcn": FEW_IMAGES, "seq2seq": ["--num-beams", "1", "--max-length", "8"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [command for command in HERE if "recipes." in command])
+def test_a_printed_recipe_runs_when_it_is_cut_short(command, tmp_path, monkeypatch):
+    """With its own options, for two steps: from its data to its report and export."""
+    from zoo import runs
+
+    _, _, name, *options = program(shlex.split(command))
+    module = importlib.import_module(name)
+    exports = ["--exports", str(tmp_path / "exports")] if "--exports" in options else []
+    cut = [*FEW_STEPS, *CUT.get(name.split(".")[1], []), *exports, "--out", str(tmp_path / "run")]
+    replicas = ["--replicas", "2"] if "mirrored" in options else []
+    runs.main(module.Config, module.train, [*options, *cut, *replicas])
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["steps"] == 2

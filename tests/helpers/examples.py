@@ -73,10 +73,12 @@ class Numbers:
 
     shape: tuple
     domains: int = 1
+    first_seed: int = 0
     tolerance = 1e-6
 
     def __call__(self, count, seed=0, shape=None):
-        sets = [examples_of(shape or self.shape, count, seed + domain) for domain in range(self.domains)]
+        seeds = [self.first_seed + seed + domain for domain in range(self.domains)]
+        sets = [examples_of(shape or self.shape, count, one) for one in seeds]
         return sets[0] if self.domains == 1 else tuple(sets)
 
     def mapped(self, model, examples):

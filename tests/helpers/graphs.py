@@ -44,6 +44,10 @@ def races(graph):
             reads.setdefault(inputs[name][0], []).append(name)
         elif "Assign" in operation or operation.startswith("ResourceApply"):
             writes.setdefault(inputs[name][0], []).append(name)
+    for name, operation in operations.items():
+        if operation.endswith("PartitionedCall"):  # It reads what it is given.
+            for variable in {*inputs[name]} & {*writes}:
+                reads.setdefault(variable, []).append(name)
 
     def all_before(name):
         found, left = set(), [name]

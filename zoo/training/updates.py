@@ -150,8 +150,10 @@ def _computed(function, batch):
     compute = function
     if batch.micro_batches > 1:
         compute = partial(_accumulate, function, num_parts=batch.micro_batches, num_rows=batch.num_rows)
-        # A call of its own: inlined, TensorFlow 2.21's dependency optimizer forgets that the loop reads the weights
-        # before they are updated.
+    if batch.micro_batches > 1 or (batch.num_replicas == 1 and not tf.executing_eagerly()):
+        # A call of its own: inlined, a gradient that is constant, as that of a bias often is for batches of a known
+        # size, is found to be so after TensorFlow 2.21's dependency optimizer took it for what orders reads of a
+        # weight before its update; and of a loop, it forgets that it reads. Replicas meet within, where no call may be.
         compute = tf.function(compute, autograph=False, experimental_attributes={"_noinline": True})
     if batch.compile_gradients:
         compute = tf.function(compute, jit_compile=True, autograph=False)
