@@ -150,12 +150,12 @@ class Texts:
         if len(spec.shape) == 2:
             return self(3)[0]
         # Seeds and numbers of tokens; temperatures.
-        return np.array([5, 3, 5], "int32") if spec.dtype == tf.int32 else np.array([1.0, 0.5, 1.0], "float32")
+        return np.array([5, 3, 5] if spec.dtype.is_integer else [1.0, 0.5, 1.0], spec.dtype.as_numpy_dtype)
 
     def answers(self, model, asked):
         (given,) = asked["serving_default"].values()
         translations = model.translate([text.decode() for text in given])
-        return {"serving_default": [np.array([text.encode() for text in translations], dtype=object)]}
+        return {"serving_default": {"translations": np.array([text.encode() for text in translations], dtype=object)}}
 
     def output(self, model):
         return model.score(["w0 w1 w2", "w3"], ["w4 w5", "w6 w7 w8"])
