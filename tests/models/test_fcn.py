@@ -11,6 +11,7 @@ from zoo import FCN, fcn_head, torchvision_resnet
 from zoo.encoded import encode
 from zoo.metrics import confusion_matrix, segmentation_scores
 
+pytestmark = pytest.mark.convolutional
 SHAPE = (40, 36, 3)
 
 

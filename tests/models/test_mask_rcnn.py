@@ -16,6 +16,7 @@ from tests.helpers.examples import objects_of
 from tests.helpers.rows import ROWS, fit, largest_difference
 from zoo import MaskRCNN, box_head, feature_pyramid, mask_head, pyramid_levels, torchvision_resnet
 
+pytestmark = pytest.mark.convolutional
 ROOT = Path(__file__).parents[2]
 # With oneDNN, the gradient of a transposed convolution of no rows has the shape of its output.
 WITHOUT_OBJECTS = """

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from zoo import FCN, FrozenNormConv2D, fcn_head, fcn_levels, top_down, torchvision_resnet
 
+pytestmark = pytest.mark.convolutional
 SMALL = {"width": 8, "blocks": (1, 2, 1, 1)}
 SMALLEST = {"width": 8, "blocks": (1, 1, 1, 1)}
 

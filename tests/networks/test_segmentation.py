@@ -20,6 +20,7 @@ from zoo import (
 )
 from zoo.networks.segmentation import Bilinear, BilinearUpsampling
 
+pytestmark = pytest.mark.convolutional
 CHANNELS = (3, 4, 5)
 
 
