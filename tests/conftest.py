@@ -32,6 +32,7 @@ def pytest_configure(config):
 LONGEST = ("test_workers", "test_runs", "mask_rcnn", "cycle_gan", "test_serving", "test_mask_rcnn")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups after that.
 def pytest_collection_modifyitems(items):
     """What one process runs together: all that is about a row of the table, otherwise the tests of a file."""
 
