@@ -71,7 +71,9 @@ def test_every_recipe_is_tested():
     assert {*RECIPES} == {*ADVERSARIES, autoencoder, cycle_gan, fcn, mask_rcnn, seq2seq, vae}
 
 
-@pytest.mark.parametrize("recipe", ADVERSARIES)
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(one, marks=() if one is wgan_gp else pytest.mark.exhaustive) for one in ADVERSARIES]
+)
 def test_recipe_on_images_ends_in_a_served_model(recipe, tmp_path, capsys):
     options = ["--data", "digits", "--filters", "4", "--epochs", "1", "--exports", str(tmp_path / "exports")]
     run(recipe, tmp_path / "run", *options)
@@ -94,17 +96,19 @@ OF_CODES = {"reconstructions", "interpolations", "codes"}
     "recipe, options, drawn, figure",
     [
         (autoencoder, ["--contraction", "exact", "--hidden"], OF_CODES, "test_reconstruction_loss"),
-        (
+        pytest.param(
             vae,
             ["--latent-dim", "2", "--importance-samples", "20"],
             OF_CODES | {"samples", "traversals", "latent_plane"},
             "negative_log_likelihood",
+            marks=pytest.mark.exhaustive,
         ),
-        (
+        pytest.param(
             vae,
             ["--likelihood", "discretized_logistic", "--networks", "conv", "--importance-samples", "0"],
             OF_CODES | {"samples", "traversals"},
             "bits_per_dimension",
+            marks=pytest.mark.exhaustive,
         ),
     ],
 )
@@ -139,6 +143,7 @@ def translated(tmp_path_factory):
     return folder, report.getvalue()
 
 
+@pytest.mark.exhaustive
 def test_recipe_of_translation_ends_in_pictures_and_a_published_model(translated):
     """Digits are their own domain X and Y: what an untranslated one reaches is what a real one does."""
     base, report = translated
@@ -164,6 +169,7 @@ def test_recipe_of_translation_ends_in_pictures_and_a_published_model(translated
     np.testing.assert_allclose(rates, 2e-4 * np.array([1, 1, 1, 1 / 2, 0]), rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.exhaustive
 def test_translation_resumes_to_the_bit_with_pools_and_random_crops(translated):
     folder, _ = translated
     translate(folder / "killed", "--evaluate-every", "9")

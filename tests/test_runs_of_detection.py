@@ -46,6 +46,7 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.mark.exhaustive
 def test_ends_in_pictures_and_a_served_model(finished):
     metrics = json.loads((finished / "run" / "metrics.json").read_text())
     assert metrics["steps"] == 4 and metrics["num_images"] == metrics["untrained"]["num_images"] == 8
@@ -62,6 +63,7 @@ def test_ends_in_pictures_and_a_served_model(finished):
     assert {"detections", *terms, *(f"epoch_{name}" for name in FIGURES)} <= shown
 
 
+@pytest.mark.exhaustive
 def test_resumes_to_the_bit_in_the_middle_of_an_epoch(finished):
     run(finished / "killed", *RANDOM, "--evaluate-every", "9")
     assert_equal_to_the_bit(finished / "killed", finished / "run")

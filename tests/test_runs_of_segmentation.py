@@ -34,6 +34,7 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.mark.exhaustive
 def test_ends_in_pictures_and_a_served_model(finished):
     metrics = json.loads((finished / "run" / "metrics.json").read_text())
     assert metrics["steps"] == 4 and metrics["num_images"] == metrics["untrained"]["num_images"] == 8
@@ -49,11 +50,13 @@ def test_ends_in_pictures_and_a_served_model(finished):
     assert {"segmentation", "epoch_cross_entropy", *(f"epoch_{name}" for name in FIGURES)} <= shown
 
 
+@pytest.mark.exhaustive
 def test_resumes_to_the_bit_in_the_middle_of_an_epoch(finished):
     run(finished / "killed", *RANDOM, *LEARNT, "--evaluate-every", "9")
     assert_equal_to_the_bit(finished / "killed", finished / "run")
 
 
+@pytest.mark.exhaustive
 def test_a_stage_begins_with_the_one_before(finished):
     """FCN-16s has what FCN-32s learnt, and layers of its own as they begin."""
     earlier = keras.models.load_model(finished / "run" / "model.keras")

@@ -38,6 +38,7 @@ def finished(tmp_path_factory, pairs):
     return folder
 
 
+@pytest.mark.exhaustive
 def test_ends_in_pictures_texts_and_a_published_model(finished):
     metrics = json.loads((finished / "run" / "metrics.json").read_text())
     assert 0 <= metrics["bleu"] <= 100 and 0 <= metrics["exact_match"] <= 1
@@ -54,6 +55,7 @@ def test_ends_in_pictures_texts_and_a_published_model(finished):
     assert {"plans", "translations", "epoch_cross_entropy", "epoch_copy_loss", "epoch_sequence_loss"} <= shown
 
 
+@pytest.mark.exhaustive
 def test_resumes_to_the_bit_with_dropout_in_the_middle_of_an_epoch(finished, pairs):
     run(finished / "killed", pairs, *TRANSPORT, "--evaluate-every", "9")
     assert checkpoint(finished / "killed")["vars/0"] == 6
@@ -63,6 +65,7 @@ def test_resumes_to_the_bit_with_dropout_in_the_middle_of_an_epoch(finished, pai
 CUT = r"pairs cut to 3 tokens, \d+ unknown tokens"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("options", "counted"),
     [

@@ -29,6 +29,7 @@ def trained(tmp_path_factory):
     return folder, {name: Subject(name).first for name in ROWS}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ROWS)
 def test_two_workers_equal_one(name, trained):
     """Batches of seven and six rows, split unevenly, three steps at a time; weights, running means, the saved file."""
@@ -66,6 +67,7 @@ def wait_for(path, process):
 RECIPE = ["-m", "recipes.gan", *TINY, "--epochs", "8"]
 
 
+@pytest.mark.exhaustive
 def test_a_killed_worker_stops_the_others_and_the_run_ends_as_if_nothing_had_happened(tmp_path):
     """kill -9 of one of two workers; then the folder moves, and one process ends the run."""
     folder, moved, whole = tmp_path / "run", tmp_path / "moved", tmp_path / "whole"

@@ -25,20 +25,16 @@ EXECUTIONS = {
 }
 
 
-# By XLA, the same once more: minutes.
-WAYS = [pytest.param(name, marks=pytest.mark.exhaustive if "compiled" in name else ()) for name in EXECUTIONS]
-
-
-@pytest.mark.parametrize("execution", WAYS)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("execution", EXECUTIONS)
 def test_every_execution_gives_the_same_weights_and_logs(row_name, execution, two_replicas):
     """The largest difference allowed, 1e-5, is the design's."""
     assert_equal_to_plain_training(row_name, two_replicas, *EXECUTIONS[execution])
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["autoencoder", "ot_gan"])
-def test_compiled_replicas_take_batches_of_several_sizes(name, two_replicas):
-    """Of terms of each row alone, and of terms that all rows make together."""
+def test_all_ways_at_once_give_the_same_weights_and_logs(name, two_replicas):
+    """Of terms of each row alone, and of terms that all rows make together; with batches of several sizes."""
     options = {"jit_compile": True, "gradient_accumulation_steps": 2, "steps_per_execution": 3}
     assert_equal_to_plain_training(name, two_replicas, 2, UNEVEN, options)
 

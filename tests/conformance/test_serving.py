@@ -86,6 +86,7 @@ def test_a_server_answers_what_the_export_gives(name, served):
     assert problems == {base / name / "1": []}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name, signature, runtime", working("TFSMLayer"))
 def test_a_layer_of_keras_gives_what_the_export_does(name, signature, runtime, served):
     """The column of docs/serving.md that needs nothing but Keras."""
@@ -144,6 +145,7 @@ def answers(request, served):
     return found
 
 
+@pytest.mark.exhaustive
 def test_no_export_hides_that_an_input_is_no_number(answers):
     """Labels and texts cannot be NaN, and rectifiers turn it into 0: points of NaN as latents looked like others."""
     refused = {signature: answer for signature, (*_, answer) in answers.items() if answer}
@@ -152,6 +154,7 @@ def test_no_export_hides_that_an_input_is_no_number(answers):
     assert {key: answer for key, answer in refused.items() if not wanted.search(str(answer))} == {}
 
 
+@pytest.mark.exhaustive
 def test_an_export_takes_a_batch_without_rows(answers):
     # Fused convolutions of oneDNN refuse no rows, and reflections do anyway. Expected is what some rows give, but for
     # their number.

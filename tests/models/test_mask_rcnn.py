@@ -76,6 +76,7 @@ def test_a_batch_without_objects_is_learnt_from(learner):
     assert log["class_loss"][0] > 0 and all(np.isfinite(one).all() for one in model.get_weights())
 
 
+@pytest.mark.exhaustive
 def test_so_it_is_with_the_other_library_of_convolutions():
     """oneDNN's where this process has TensorFlow's own, and the other way round."""
     other = "0" if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0" else "1"
@@ -102,6 +103,7 @@ def test_padding_around_pictures_and_of_objects_changes_nothing(model):
         np.testing.assert_allclose(found, expected[name], atol=1e-6, err_msg=name)
 
 
+@pytest.mark.exhaustive
 def test_a_step_that_is_compiled_learns_the_same(learner):
     """Regions are read by other operations then; from the same weights, by the same samples."""
     plain, start = learner

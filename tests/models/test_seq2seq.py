@@ -154,6 +154,7 @@ def test_transport_counts_from_its_first_step_on():
         assert logs[name][3] == pytest.approx(logs[name][2]), name
 
 
+@pytest.mark.exhaustive
 def test_free_running_compares_what_the_network_says_of_its_own_tokens_on_any_execution(two_replicas):
     """The term in NumPy: logits after the network's greedy tokens, of which those are left out that are no words.
 
@@ -339,6 +340,7 @@ def test_no_ids_are_an_empty_text(width, speaker):
     assert model.targets.decode(found["ids"]) == expected * 2
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["transformer", "recurrent"])
 def test_it_learns_to_copy_and_to_translate_word_by_word(kind):
     """A Transformer one vocabulary and the copy term, a recurrent network two: w3 w1 w2 becomes v3 v1 v2."""

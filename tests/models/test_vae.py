@@ -111,6 +111,7 @@ def test_warm_up_raises_the_kl_weight_step_by_step():
     np.testing.assert_allclose(np.array(weighted) / weighted[-1], [0, 0.25, 0.5, 0.75, 1, 1], rtol=1e-5)
 
 
+@pytest.mark.exhaustive
 def test_more_samples_give_a_tighter_bound_in_training_and_the_same_on_any_execution(two_replicas):
     images, bounds, start = black_and_white(14), {}, None
     for count in (2, 50):

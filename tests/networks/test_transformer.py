@@ -334,6 +334,7 @@ def test_a_kept_network_decodes_in_its_own_precision(name, policy):
         )
 
 
+@pytest.mark.exhaustive
 def test_stock_keras_trains_a_network_alone():
     """Copying of the source; a token of twelve costs log 12 = 2.5 nats at first."""
     network = Transformer(SIZE, width=16, num_layers=1, num_heads=2, hidden=16, norm_first=True)

@@ -19,6 +19,7 @@ def kl(p, q):
     return np.sum(p * np.log(np.where(p > 0, p, 1.0) / q)) - p.sum() + q.sum()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("method", ["auto", "log"])
 @pytest.mark.parametrize("penalty", [0.01, 1.0, 1e3, 1e4])
 def test_any_marginal_penalty_takes_tens_of_iterations(penalty, method):
@@ -139,6 +140,7 @@ def ring(count, noise, seed):
     return np.stack([np.cos(angles), np.sin(angles)], 1) + noise * numbers.normal(size=(count, 2))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("cost", ["squared_euclidean", "euclidean"])
 def test_the_default_iterations_hold_a_generators_gradient_right(cost):
     """Within 1 % of float64 to an error of 1e-8, where 100 plain iterations were off by tens."""

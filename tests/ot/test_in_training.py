@@ -150,6 +150,7 @@ def expected():
     return ops.convert_to_numpy(found)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_same_values_without_tensorflow(backend, expected):
     if importlib.util.find_spec(backend) is None:

@@ -86,6 +86,7 @@ CHEAP = ["euclidean", "cosine", "wasserstein_1d", "barycentric_map", "ipot"]
 CHEAP += [name for name, row in ROWS.items() if row.kind == "histograms"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("backend", "names"), [("jax", CHEAP), ("numpy", IN_GRAPHS)])
 def test_what_is_not_finite_without_tensorflow(backend, names):
     if importlib.util.find_spec(backend) is None:
