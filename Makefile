@@ -6,7 +6,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
-PYTEST := $(RUN) -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(RUN) -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo test test-all slow lint clean
 

@@ -1,6 +1,8 @@
 """Two logical CPUs for the tests of replicas; made before TensorFlow starts, which is why it stands here."""
 
 import os
+import re
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -29,19 +31,30 @@ def pytest_configure(config):
 
 
 # Files and rows that take longest, so that no process is left with one of them when the others have ended.
-LONGEST = ("test_workers", "test_runs", "mask_rcnn", "cycle_gan", "test_serving", "test_mask_rcnn")
+LONGEST = ("test_workers", "mask_rcnn", "test_runs", "cycle_gan", "seq2seq", "test_serving", "sinkhorn_gan", "ot_gan")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups after that.
-def pytest_collection_modifyitems(items):
+def group(nodeid):
     """What one process runs together: all that is about a row of the table, otherwise the tests of a file."""
+    row = re.search(r"\[row (\w+)", nodeid)
+    return row.group(1) if row else Path(nodeid.partition("::")[0]).stem
 
-    def group(item):
-        return item.callspec.params["row_name"] if "row_name" in item.fixturenames else item.path.stem
 
-    items.sort(key=lambda item: LONGEST.index(group(item)) if group(item) in LONGEST else len(LONGEST))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
+def pytest_collection_modifyitems(items):
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(group(item.nodeid), len(order)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """xdist 3.8 would read the groups from marks, by an attribute of items that pytest 9.2 has no more."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group(nodeid)
+
+    return ByGroup(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,7 +5,7 @@ import pytest
 from tests.helpers.rows import ROWS
 
 
-@pytest.fixture(scope="session", params=ROWS)
+@pytest.fixture(scope="session", params=ROWS, ids="row {}".format)
 def row_name(request):
     return request.param
 
