@@ -57,12 +57,16 @@ def pytest_xdist_make_scheduler(config, log):
     return ByGroup(config, log)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory):
-    """One folder for trained classifiers, so that the tests train each once and leave the user's cache alone."""
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """The folder that all processes of a run share."""
     folder = tmp_path_factory.getbasetemp()
-    # That of one process of several lies in what they share.
-    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(shared):
+    """One folder for trained classifiers, so that the tests train each once and leave the user's cache alone."""
     os.environ["ZOO_CACHE_DIR"] = str(shared / "cache")
 
 
@@ -71,7 +75,9 @@ def seeded():
     """The same seeds and precision at the start of every test."""
     import keras
 
-    keras.utils.set_random_seed(0)
+    from tests.helpers.seeds import seed
+
+    seed()
     yield
     keras.config.set_dtype_policy("float32")
 

@@ -6,16 +6,11 @@ import pytest
 
 from tests.helpers.graphs import executed_graphs, races
 from tests.helpers.rows import EVEN, ROWS, UNEVEN, fit, largest_difference, weights
-from tests.helpers.subject import Subject, subject
+from tests.helpers.subject import RATE, Subject, subject
 
-# Ways to execute the same training: (replicas, sizes, options of `compile`). XLA compiles for each size of a batch and
-# each replica, so that all rows have one size and two of them several.
+# Ways to execute the same training: (replicas, sizes, options of `compile`), all with batches of one size, since XLA
+# compiles for each and for each replica. Two workers train every row with batches of several, not compiled.
 EXECUTIONS = {
-    "two replicas, accumulating, three steps at a time": (
-        2,
-        UNEVEN,
-        {"gradient_accumulation_steps": 2, "steps_per_execution": 3},
-    ),
     "two replicas, compiled, accumulating, two steps at a time": (
         2,
         EVEN,
@@ -32,10 +27,20 @@ def test_every_execution_gives_the_same_weights_and_logs(row_name, execution, tw
     assert_equal_to_plain_training(row_name, two_replicas, *EXECUTIONS[execution])
 
 
-@pytest.mark.parametrize("name", ["autoencoder", "ot_gan"])
-def test_all_ways_at_once_give_the_same_weights_and_logs(name, two_replicas):
-    """Of terms of each row alone, and of terms that all rows make together; with batches of several sizes."""
-    options = {"jit_compile": True, "gradient_accumulation_steps": 2, "steps_per_execution": 3}
+# A term of each row alone, one that all rows make together, and one that is weighted by what counts in a row.
+@pytest.mark.parametrize(
+    "name, is_compiled",
+    [
+        pytest.param("autoencoder", True, id="row autoencoder-compiled"),
+        pytest.param("ot_gan", True, id="row ot_gan-compiled", marks=pytest.mark.exhaustive),
+        pytest.param("gan", False, id="row gan"),
+        pytest.param("fcn", False, id="row fcn", marks=pytest.mark.exhaustive),
+        pytest.param("vae", False, id="row vae", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_batches_of_several_sizes_give_the_same_weights_and_logs(name, is_compiled, two_replicas):
+    """All ways at once; replicas and micro-batches have one row more or less than others."""
+    options = {"jit_compile": is_compiled, "gradient_accumulation_steps": 2, "steps_per_execution": 3}
     assert_equal_to_plain_training(name, two_replicas, 2, UNEVEN, options)
 
 
@@ -53,16 +58,14 @@ def assert_equal_to_plain_training(name, two_replicas, replicas, sizes, options)
         np.testing.assert_allclose(logs[term], values, atol=1e-4, rtol=1e-4)
 
 
-def test_no_weight_is_read_while_it_is_written(row_name, row):
+def test_no_weight_is_read_while_it_is_written(row_name):
     """Not by chance: in the graph that is executed, each read of a variable has to come before or after each write.
 
     Of batches of any size, and of those of one size, for which TensorFlow makes another graph.
     """
-    *_, graphs = subject(row_name).first
-    assert_in_order(graphs)
-    model = row.build()
-    model.compile()
-    assert_in_order(graphs_of_one_size(model, row))
+    for rate in (None, RATE):
+        *_, graphs = subject(row_name, rate).first
+        assert_in_order(graphs)
 
 
 @pytest.mark.exhaustive

@@ -8,7 +8,7 @@ import pytest
 
 import zoo
 from tests.helpers.rows import ROWS, fit, largest_difference, weights
-from tests.helpers.subject import subject
+from tests.helpers.subject import BATCH, RATE, WHOLE, subject
 
 
 def state(model):
@@ -16,11 +16,10 @@ def state(model):
     return [*weights(model), *(one.numpy() for optimizer in model.optimizers for one in optimizer.variables)]
 
 
-def test_files_keep_weights_slots_and_options_and_go_on_to_the_bit(row, tmp_path):
-    examples = row.examples(16)
-    whole = row.build()
-    whole.compile()
-    fit(whole, examples, epochs=1)
+def test_files_keep_weights_slots_and_options_and_go_on_to_the_bit(row_name, row, tmp_path):
+    examples, size = row.examples(WHOLE[0]), {"batch_size": WHOLE[1]}
+    whole = subject(row_name, RATE).anew(RATE)
+    fit(whole, examples, epochs=2, **size)
     whole.save(tmp_path / "model.keras")
     whole.save_weights(tmp_path / "model.weights.h5")
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
@@ -33,11 +32,11 @@ def test_files_keep_weights_slots_and_options_and_go_on_to_the_bit(row, tmp_path
     options = {name: value for name, value in whole.get_config().items() if not isinstance(value, dict)}
     assert options and options.items() <= loaded.get_config().items()
     resumed = row.build()
-    resumed.compile()
+    resumed.compile(*(keras.optimizers.Adam(RATE) for _ in row.trains))
     resumed.load_weights(tmp_path / "model.weights.h5")
     assert largest_difference(state(whole), state(resumed)) == 0
     for model in (whole, loaded):
-        fit(model, examples, epochs=1)
+        fit(model, examples, epochs=2, **size)
         assert model.steps_taken == 4
     assert largest_difference(state(whole), state(loaded)) == 0
 
@@ -47,12 +46,12 @@ def test_nan_stops_training_and_keeps_the_last_checkpoint(row_name, row, tmp_pat
 
     model = subject(row_name).anew(0.001)
     checkpoint = tmp_path / "latest.weights.h5"
-    fit(model, row.examples(8), epochs=1, callbacks=[Checkpoint(checkpoint)])
+    fit(model, row.examples(BATCH), 1, BATCH, callbacks=[Checkpoint(checkpoint)])
     kept = checkpoint.read_bytes()
     for optimizer in row.trains:
         getattr(model, optimizer).learning_rate = float("nan")
     with pytest.raises(FloatingPointError, match="Training stopped: .* is not finite|Training stopped: .*nan"):
-        fit(model, row.examples(16), epochs=5, callbacks=[Checkpoint(checkpoint)])
+        fit(model, row.examples(2 * BATCH), 5, BATCH, callbacks=[Checkpoint(checkpoint)])
     assert checkpoint.read_bytes() == kept
     assert [path.name for path in tmp_path.iterdir()] == ["latest.weights.h5"]
 

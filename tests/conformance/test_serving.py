@@ -15,13 +15,12 @@ from sklearn.datasets import load_sample_images
 
 from tests.helpers.graphs import called_for_training
 from tests.helpers.portability import working
-from tests.helpers.rows import ROWS, fit
-from tests.helpers.servers import Server
-from tests.helpers.subject import subject
+from tests.helpers.rows import ROWS
+from tests.helpers.subject import exported
 from zoo.data.canvas import fitted_size
 from zoo.data.reading import read_picture_on
 from zoo.metrics import confusion_matrix, segmentation_scores
-from zoo.serving import publish, run_native
+from zoo.serving import Client
 from zoo.serving.checking import conformance
 from zoo.serving.checking.compare import difference
 from zoo.serving.checking.protocol import check_server
@@ -31,18 +30,15 @@ from zoo.serving.loader.isolated import run_all
 GENERATIVE = [name for name in ROWS if name not in ("autoencoder", "cycle_gan", "fcn", "mask_rcnn", "seq2seq")]
 
 
-def test_export_equals_memory_in_a_loader_without_python(row_name, row, tmp_path):
-    """Each signature beside its function, and beside what the model's methods say."""
-    model, kind = subject(row_name).anew(), row.examples
-    fit(model, row.examples(8), epochs=1)
-    model.export(tmp_path / "1")
-    assert conformance.check(tmp_path / "1") == []
+def test_a_server_answers_what_the_model_says(row_name, row, server):
+    """Over gRPC, each signature beside its function, and beside what the model's methods say."""
+    model, kind = exported(row_name), row.examples
     functions = model.signatures()
     asked = {
         name: {key: kind.asked(key, spec) for key, spec in specs.items()} for name, (_, specs) in functions.items()
     }
-    _, answered = run_all(tmp_path / "1", list(asked.items()))
-    served = dict(zip(asked, answered, strict=True))
+    with Client(server.grpc) as client:
+        served = {name: client.predict(row_name, name, **inputs) for name, inputs in asked.items()}
     for name, (function, _) in functions.items():
         # What is exported drops nothing out and has no statistics of the batch, whatever the networks.
         with called_for_training() as called:
@@ -69,34 +65,25 @@ def assert_alike(found, expected, tolerance):
         assert difference(expected, found) is None
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """Every model, published and served over gRPC and REST by a process without Python TensorFlow."""
-    base = tmp_path_factory.mktemp("exports")
-    for name, row in ROWS.items():
-        publish(row.build(), base, name, card={})
-    with Server(base) as server:
-        yield base, server
-
-
-@pytest.mark.parametrize("name", ROWS)
-def test_a_server_answers_what_the_export_gives(name, served):
-    base, server = served
-    problems = check_server(base / name, server.grpc, server.rest)
-    assert problems == {base / name / "1": []}
+@pytest.mark.exhaustive
+def test_the_checks_find_no_fault_in_an_export_nor_in_its_server(version, server):
+    """Batches, repeats and fresh loads in TF Serving's loader; states, metadata, errors and REST of the server."""
+    assert conformance.check(version) == []
+    assert check_server(version.parent, server.grpc, server.rest) == {version: []}
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("name, signature, runtime", working("TFSMLayer"))
-def test_a_layer_of_keras_gives_what_the_export_does(name, signature, runtime, served):
+def test_a_layer_of_keras_gives_what_the_export_does(row_name, version):
     """The column of docs/serving.md that needs nothing but Keras."""
-    path = served[0] / name / "1"
-    inputs = next(inputs for one, inputs in read_warmup(path) if one == signature)
-    expected = run_native(path, signature, inputs)
-    layer = keras.layers.TFSMLayer(str(path), call_endpoint=signature)
-    (given,) = inputs.values()
-    found = layer(tf.constant(given))
-    assert {key: difference(expected[key], found[key].numpy()) for key in found} == dict.fromkeys(expected)
+    signatures = [signature for name, signature, _ in working("TFSMLayer") if name == row_name]
+    requests = [(name, inputs) for name, inputs in read_warmup(version) if name in signatures]
+    assert {name for name, _ in requests} == {*signatures}
+    _, answers = run_all(version, requests)
+    for (name, inputs), expected in zip(requests, answers, strict=True):
+        layer = keras.layers.TFSMLayer(str(version), call_endpoint=name)
+        (given,) = inputs.values()
+        found = layer(tf.constant(given))
+        assert {key: difference(expected[key], found[key].numpy()) for key in found} == dict.fromkeys(expected)
 
 
 # What every signature of every export answers to its warm-up request and to the same without rows, as shapes, and
@@ -133,13 +120,13 @@ sys.stdout.buffer.write(pickle.dumps(found))
 
 
 @pytest.fixture(scope="module", params=["0", "1"])
-def answers(request, served):
+def answers(request, published):
     """{(model, signature): what `ANSWERS` says}, without and with oneDNN.
 
     It is read when TensorFlow starts: on by default in TF Serving, and here where the processor has VNNI.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TF_ENABLE_ONEDNN_OPTS": request.param}
-    command = [sys.executable, "-c", ANSWERS, *(str(served[0] / name / "1") for name in ROWS)]
+    command = [sys.executable, "-c", ANSWERS, *(str(published(name)) for name in ROWS)]
     found = pickle.loads(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
     assert {name for name, _ in found} == {*ROWS}
     return found
@@ -191,8 +178,7 @@ def judged(model, photos):
 def test_objects_in_files_are_those_in_pictures_as_they_are_learnt_from(photos):
     """TensorFlow brings files to the canvas, Pillow what is learnt from; scores may differ by 1e-3, boxes by 0.1."""
     model = ROWS["mask_rcnn"].build()
-    model.compile()
-    fit(model, ROWS["mask_rcnn"].examples(8), epochs=1)
+    model.set_weights(exported("mask_rcnn").get_weights())
     served, learnt, sizes, fitted = judged(model, photos)
     found = model.detect(learnt, fitted)
     scales = np.concatenate([(sizes / fitted)[:, ::-1]] * 2, 1)[:, None]

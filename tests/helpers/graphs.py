@@ -1,5 +1,8 @@
 """What is executed: graphs after TensorFlow's optimizers, accesses to a variable without order, layers in training."""
 
+import functools
+import graphlib
+import operator
 from contextlib import contextmanager
 from unittest import mock
 
@@ -49,20 +52,17 @@ def races(graph):
             for variable in {*inputs[name]} & {*writes}:
                 reads.setdefault(variable, []).append(name)
 
-    def all_before(name):
-        found, left = set(), [name]
-        while left:
-            for one in inputs[left.pop()]:
-                if one not in found:
-                    found.add(one)
-                    left.append(one)
-        return found
-
-    before = {name: all_before(name) for names in [*reads.values(), *writes.values()] for name in names}
+    # Each access has a bit; of a node, those of all accesses that it has to wait for. What a loop hands to its next
+    # round is no order within a round.
+    accesses = {name: 1 << place for place, name in enumerate({*sum([*reads.values(), *writes.values()], [])})}
+    before = {}
+    waits = {name: [one for one in ones if operations[one] != "NextIteration"] for name, ones in inputs.items()}
+    for name in graphlib.TopologicalSorter(waits).static_order():
+        before[name] = functools.reduce(operator.or_, (before[one] | accesses.get(one, 0) for one in waits[name]), 0)
     return [
         (read, write)
         for variable, names in writes.items()
         for write in names
         for read in reads.get(variable, ())
-        if read not in before[write] and write not in before[read]
+        if not (accesses[read] & before[write] or accesses[write] & before[read])
     ]

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tests.helpers.graphs import executed_graphs
 from tests.helpers.rows import ROWS, UNEVEN, compile_sgd, fit, weights
+from tests.helpers.seeds import seed
 
 
 class Subject:
@@ -30,7 +31,7 @@ class Subject:
 
     def __init__(self, name, strategy=None, rate=None, sizes=UNEVEN, **execution):
         # Whatever was built before: from some starts, plain SGD runs away.
-        keras.utils.set_random_seed(0)
+        seed()
         self.row = ROWS[name]
         with (strategy or tf.distribute.get_strategy()).scope():
             self.model = self.row.build()
@@ -69,7 +70,27 @@ class Subject:
         return self.model
 
 
-@functools.lru_cache(maxsize=2)
+# Tests of one way of execution take batches of one size, since XLA compiles transport for each.
+BATCH = UNEVEN[1]
+# Of a training by Adam of one step an epoch, which is repeated often: its rate, number of examples and batch size.
+RATE, WHOLE = 0.003, (64, 64)
+
+
 def subject(name, rate=None):
-    """The one of this process on one replica; tests come row by row, so that those of earlier rows may go."""
-    return Subject(name, rate=rate)
+    """The one of this process on one replica; tests come row by row, so that those of earlier rows may go.
+
+    Without `rate`, for batches of any size; with it, for all of `WHOLE`.
+    """
+    return _subject(name, rate)
+
+
+@functools.lru_cache(maxsize=2)
+def _subject(name, rate):  # Arguments given by name would be others to the cache.
+    return Subject(name, rate=rate, sizes=UNEVEN if rate is None else WHOLE)
+
+
+def exported(name):
+    """A row's model as it is when it is published: after one epoch."""
+    model = subject(name).anew()
+    fit(model, ROWS[name].examples(BATCH), 1, BATCH)
+    return model

@@ -6,10 +6,10 @@ python -m zoo.launch --workers 2 -m tests.helpers.worker FOLDER
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from tests.helpers.rows import ROWS, UNEVEN, compile_sgd, fit
+from tests.helpers.seeds import seed
 from zoo.runs.devices import make_strategy
 from zoo.training import is_chief
 
@@ -25,7 +25,7 @@ def read(path):
 def main(folder):
     strategy = make_strategy("multiworker")
     for name, row in ROWS.items():
-        keras.utils.set_random_seed(0)
+        seed()
         with strategy.scope():
             model = row.build()
             compile_sgd(model, row.learning_rate, steps_per_execution=3, **EXTRA.get(name, {}))
