@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import zoo
 from tests.helpers.rows import ROWS, compile_sgd, fit, largest_difference, weights
+from tests.helpers.seeds import seed
 from zoo import FCN, GAN, WGANGP, Autoencoder, MaskRCNN, mlp_critic, mlp_decoder, mlp_encoder, mlp_generator
 from zoo.serving import run_native
 from zoo.training import with_shapes
@@ -50,7 +51,7 @@ OWN = {
 def test_a_network_of_ones_own_class_trains_and_is_saved_as_any_other(name, tmp_path):
     row, models = ROWS[name], []
     for change in (lambda network: network, own):
-        keras.utils.set_random_seed(0)
+        seed()
         first = row.build()
         given = {key: keras.saving.deserialize_keras_object(value) for key, value in first.get_config().items()}
         networks = {attribute: change(getattr(first, attribute)) for attribute in OWN[name]}

@@ -1,4 +1,4 @@
-"""Several processes that train one model, on this machine."""
+"""Several processes of one run, on this machine; that they train as one does is in tests/conformance."""
 
 import os
 import re
@@ -8,38 +8,13 @@ import sys
 import time
 
 import h5py
-import keras
 import numpy as np
 import pytest
 
 from recipes import gan
-from tests.helpers import worker
 from tests.helpers.recipes import ROOT, TINY, checkpoint, command, run
-from tests.helpers.rows import ROWS, largest_difference
-from tests.helpers.subject import Subject
 
 LAUNCH = [sys.executable, "-m", "zoo.launch", "--workers"]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """All rows trained by two workers, which take turns at nothing, and by one: one launch for all tests."""
-    folder = tmp_path_factory.mktemp("workers")
-    subprocess.run([*LAUNCH, "2", "-m", "tests.helpers.worker", str(folder)], cwd=ROOT, check=True, capture_output=True)
-    return folder, {name: Subject(name).first for name in ROWS}
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("name", ROWS)
-def test_two_workers_equal_one(name, trained):
-    """Batches of seven and six rows, split unevenly, three steps at a time; weights, running means, the saved file."""
-    folder, (_, expected, logs, _) = trained[0], trained[1][name]
-    assert largest_difference(expected, worker.read(folder / f"{name}.end.npz")) < 1e-5
-    assert largest_difference(expected, keras.models.load_model(folder / f"{name}.keras").get_weights()) < 1e-5
-    with np.load(folder / f"{name}.logs.npz") as found:
-        assert set(found) == set(logs)
-        for term, values in logs.items():
-            np.testing.assert_allclose(found[term], values, atol=1e-4, rtol=1e-4)
 
 
 def launch(*options):

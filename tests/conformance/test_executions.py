@@ -1,9 +1,10 @@
-"""Every model ends with the same weights, however its training is executed; tests/test_workers.py adds workers."""
+"""Every model ends with the same weights, however its training is executed."""
 
 import keras
 import numpy as np
 import pytest
 
+from tests.helpers import worker
 from tests.helpers.graphs import executed_graphs, races
 from tests.helpers.rows import EVEN, ROWS, UNEVEN, fit, largest_difference, weights
 from tests.helpers.subject import RATE, Subject, subject
@@ -56,6 +57,19 @@ def assert_equal_to_plain_training(name, two_replicas, replicas, sizes, options)
     assert largest_difference(expected, found) < 1e-5
     for term, values in expected_logs.items():
         np.testing.assert_allclose(logs[term], values, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.exhaustive
+def test_two_workers_equal_one(row_name, of_two_workers):
+    """Batches of seven and six rows, split unevenly, three steps at a time; weights, running means, the saved file."""
+    _, expected, logs, _ = subject(row_name).first
+    assert largest_difference(expected, worker.read(of_two_workers / f"{row_name}.end.npz")) < 1e-5
+    saved = keras.models.load_model(of_two_workers / f"{row_name}.keras")
+    assert largest_difference(expected, saved.get_weights()) < 1e-5
+    with np.load(of_two_workers / f"{row_name}.logs.npz") as found:
+        assert set(found) == set(logs)
+        for term, values in logs.items():
+            np.testing.assert_allclose(found[term], values, atol=1e-4, rtol=1e-4)
 
 
 def test_no_weight_is_read_while_it_is_written(row_name):

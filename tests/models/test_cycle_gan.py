@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.helpers.examples import examples_of
 from tests.helpers.rows import largest_difference
+from tests.helpers.seeds import seed
 from zoo import CycleGAN, data, patch_discriminator, resnet_generator
 
 SHAPE = (16, 16, 1)
@@ -31,7 +32,7 @@ def images(count, domain=0, shape=SHAPE):
 
 @pytest.fixture(scope="module")
 def model():
-    keras.utils.set_random_seed(0)
+    seed()
     model = build(identity_weight=0.5)
     model.compile()
     return model

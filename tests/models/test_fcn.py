@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tests.helpers.examples import labelled_of
 from tests.helpers.rows import ROWS
+from tests.helpers.seeds import seed
 from zoo import FCN, fcn_head, torchvision_resnet
 from zoo.encoded import encode
 from zoo.metrics import confusion_matrix, segmentation_scores
@@ -32,7 +33,7 @@ def spread(model):
 @pytest.fixture(scope="module")
 def model():
     """Whose weights stay: one function that segments images of any size is there for every test that asks it."""
-    keras.utils.set_random_seed(0)
+    seed()
     model = spread(build())
     model.compile()
     return model

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.helpers.seeds import seed
 from zoo import GAN, WGAN, WGANGP, dcgan_discriminator, dcgan_generator, mlp_critic, mlp_generator
 
 
@@ -58,7 +59,7 @@ def test_groups_give_each_critic_update_its_own_examples():
     groups = np.random.default_rng(1).normal(size=(8, 3, 2)).astype("float32")
     losses = []
     for examples in (groups, groups[:, 2]):
-        keras.utils.set_random_seed(0)
+        seed()
         model = WGANGP(*networks(), critic_steps=3)
         model.compile(keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.0))
         losses.append(model.fit(examples, batch_size=8, verbose=0).history["critic_loss"][0])

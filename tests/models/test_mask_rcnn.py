@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.helpers.examples import objects_of
 from tests.helpers.rows import ROWS, fit, largest_difference
+from tests.helpers.seeds import seed
 from zoo import MaskRCNN, box_head, feature_pyramid, mask_head, pyramid_levels, torchvision_resnet
 
 pytestmark = pytest.mark.convolutional
@@ -37,14 +38,14 @@ assert log["class_loss"][0] > 0 and all(np.isfinite(one).all() for one in model.
 
 @pytest.fixture(scope="module")
 def model():
-    keras.utils.set_random_seed(0)
+    seed()
     return ROWS["mask_rcnn"].build(score_threshold=0.0)
 
 
 @pytest.fixture(scope="module")
 def learner():
     """A model, whose step is traced once, for batches of 4, and its weights at the start."""
-    keras.utils.set_random_seed(0)
+    seed()
     model = ROWS["mask_rcnn"].build(pooling="pool")
     model.compile(keras.optimizers.SGD(0.01))
     return model, model.get_weights()

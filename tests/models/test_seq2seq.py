@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.helpers.examples import ids_of
+from tests.helpers.seeds import seed
 from zoo import RecurrentSeq2Seq, Seq2Seq, Transformer, Vocabulary
 from zoo.serving.loader.isolated import run_all
 from zoo.training import is_most_likely
@@ -43,7 +44,7 @@ def small(network=None, *vocabularies, **options):
 @pytest.fixture(scope="module")
 def speaker():
     """Whose weights stay: what it compiles to translate, sample and score is there for every test that asks it."""
-    keras.utils.set_random_seed(0)
+    seed()
     return small(varied(network_of()))
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.helpers.seeds import seed
 from zoo import KeyedDropout, RecurrentSeq2Seq, Transformer, transformer_base, transformer_big
 from zoo.random import bits
 
@@ -43,7 +44,7 @@ NETWORKS = {
 @pytest.fixture(scope="module", params=NETWORKS)
 def network(request):
     """For tests that leave it as it is."""
-    keras.utils.set_random_seed(0)
+    seed()
     return NETWORKS[request.param]()
 
 

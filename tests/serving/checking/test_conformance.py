@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.helpers.seeds import seed
 from zoo.serving import check, check_all, publish, run_native
 from zoo.serving.checking import conformance
 from zoo.serving.checking.card import card_problems
@@ -27,7 +28,7 @@ class Good:
     """A tiny network with batch normalization in inference mode, a sampler, and a text signature."""
 
     def __init__(self):
-        keras.utils.set_random_seed(0)
+        seed()
         self.network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.BatchNormalization()])
         self.variables = self.network.variables
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.helpers.seeds import seed
 from zoo.serving import SavedModel, run_native, write
 from zoo.serving.formats.dtypes import DTYPES as NUMBERED
 from zoo.serving.loader import isolated
@@ -20,7 +21,7 @@ DTYPES = "float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool
 @pytest.fixture(scope="module")
 def export(tmp_path_factory):
     """A generator with latents, seeds, points and an echo of every dtype, and the functions it was made from."""
-    keras.utils.set_random_seed(0)
+    seed()
     generator = keras.Sequential([keras.Input((8,)), keras.layers.Dense(48, "tanh"), keras.layers.Reshape((4, 4, 3))])
 
     def images(latents):

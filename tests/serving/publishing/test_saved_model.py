@@ -19,6 +19,7 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+from tests.helpers.seeds import seed
 from zoo import (
     conv_decoder,
     conv_encoder,
@@ -80,7 +81,7 @@ def full_disk(size):
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     """A base directory with one model, published once with its own warm-up."""
-    keras.utils.set_random_seed(0)
+    seed()
     base, model = tmp_path_factory.mktemp("exports"), tiny()
     model.warmup = lambda: [("serving_default", {"latents": np.eye(4)[:3]})]
     card = {"data": "none", "command": "pytest", "figures": {"fid": np.float32(0.5)}}

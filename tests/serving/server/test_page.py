@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.helpers.seeds import seed
 from tests.helpers.servers import Server
 from zoo.serving import publish
 from zoo.serving.formats.model_card import CARD_FILE
@@ -27,7 +28,7 @@ MISSING = "There is no Chromium. Install it: apt-get install chromium; and Playw
 
 def tiny():
     """One model with a signature for each kind of control and drawing."""
-    keras.utils.set_random_seed(0)
+    seed()
     wide = keras.initializers.RandomNormal(stddev=1)  # for contrast
     generator = keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(192, "tanh", kernel_initializer=wide), keras.layers.Reshape((8, 8, 3))]
