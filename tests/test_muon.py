@@ -53,6 +53,7 @@ def compiled(**execution):
     return model
 
 
+@pytest.mark.exhaustive
 def test_files_keep_slots_and_options_and_go_on_to_the_bit(tmp_path):
     examples, whole = ROWS["gan"].examples(16), compiled()
     fit(whole, examples, epochs=1)

@@ -47,6 +47,7 @@ OWN = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", OWN)
 def test_a_network_of_ones_own_class_trains_and_is_saved_as_any_other(name, tmp_path):
     row, models = ROWS[name], []

@@ -104,6 +104,7 @@ def config_of(path):
         return json.loads(archive.read("config.json"))
 
 
+@pytest.mark.exhaustive
 def test_files_load_by_their_class_alone_and_by_no_class(files):
     classes = {}
     for path in files:

@@ -96,6 +96,7 @@ def compiled(**execution):
     return model
 
 
+@pytest.mark.exhaustive
 def test_replicas_and_compiled_steps_of_sgd_and_muon_give_the_weights_of_one(two_replicas):
     """The design's bound. Seven rows, split four and three, in each of two steps; each moves one of two networks."""
 

@@ -59,6 +59,7 @@ def test_training_repeats_from_its_seed(row_name, row):
     assert largest_difference(*results) == 0
 
 
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore:`ipot` stopped after 10 iterations")  # As many as the row asks for.
 def test_another_seed_trains_differently(row_name, row):
     results, model = [], subject(row_name).model

@@ -175,6 +175,7 @@ def judged(model, photos):
     return {name: array.numpy() for name, array in served.items()}, learnt, sizes, fitted
 
 
+@pytest.mark.exhaustive
 def test_objects_in_files_are_those_in_pictures_as_they_are_learnt_from(photos):
     """TensorFlow brings files to the canvas, Pillow what is learnt from; scores may differ by 1e-3, boxes by 0.1."""
     model = ROWS["mask_rcnn"].build()

@@ -157,6 +157,7 @@ def test_cache_that_cannot_be_written_does_not_lose_the_training(tmp_path, no_tr
         assert tiny(cache_dir=tmp_path / "file").label == tiny().label
 
 
+@pytest.mark.exhaustive
 def test_a_run_in_progress_is_left_alone(tiny_weights):
     import keras
     import tensorflow as tf

@@ -23,6 +23,7 @@ def small(hidden=(8,), activation="sigmoid", **options):
     return Autoencoder(encoder, mlp_decoder(SHAPE, 3, hidden, "tanh"), **options)
 
 
+@pytest.mark.exhaustive
 def test_linear_autoencoder_spans_the_subspace_of_pca_and_reaches_its_error():
     """Baldi, Hornik 1989; the bounds, 0.01 of a radian and 0.1 %, are the issue's."""
     x = (load_digits().images.reshape(-1, 64) / 8 - 1).astype("float32")
@@ -56,6 +57,7 @@ def test_terms_are_the_penalties_of_all_examples(hidden):
     np.testing.assert_allclose(model.errors(x).mean(), held_out["reconstruction_loss"], rtol=1e-5)
 
 
+@pytest.mark.exhaustive
 def test_exact_contraction_of_a_deep_encoder_is_the_same_on_any_execution(two_replicas):
     start, results = None, []
     for scope, options in (

@@ -113,6 +113,7 @@ def test_batch_statistics_are_those_of_one_set_of_images():
     np.testing.assert_allclose(found, 10 * np.abs(generators[0](y, training=True) - y).mean((1, 2, 3)), rtol=1e-5)
 
 
+@pytest.mark.exhaustive
 def test_discriminators_are_shown_images_of_the_pool():
     """With a pool of one and images that stand still, half of the steps show the one that was kept first."""
     model = build(pool_size=1)
@@ -137,6 +138,7 @@ def test_evaluation_gives_the_terms_of_held_out_images(model):
     assert set(found) == set(model.terms)
 
 
+@pytest.mark.exhaustive
 def test_validation_data_is_a_pair_too(model):
     held_out = images(2, 2), images(2, 3)
     history = model.fit(images(4), images(4, 1), batch_size=2, validation_data=held_out, verbose=0).history
@@ -151,6 +153,7 @@ def test_domains_of_different_length_come_as_batches_of_a_pair(model):
     assert model.steps_taken - before == 5
 
 
+@pytest.mark.exhaustive
 def test_domains_may_differ_in_channels():
     model = build(SHAPE, (16, 16, 3))
     model.compile()

@@ -134,6 +134,7 @@ def test_nothing_is_learnt_where_no_pixel_counts():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.exhaustive
 def test_it_learns_what_it_sees():
     model = build(batch_norm="live")
     images, labels = labelled_of(3, (64, 64, 3), 8)
@@ -175,6 +176,7 @@ def test_files_come_on_the_canvas_of_the_model(model):
     np.testing.assert_array_equal(found["labels"][1], model.segment(small[None])[0])
 
 
+@pytest.mark.exhaustive
 def test_requests_before_publishing_have_no_classes_so_close_that_rounding_decides():
     """Of large pictures of noise alone, some pixels always had."""
     model = spread(build())

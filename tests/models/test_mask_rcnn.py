@@ -67,6 +67,7 @@ def test_an_image_without_objects_teaches_background_alone(model):
     assert (terms["class_loss"] > 0).all() and (terms["rpn_class_loss"] > 0).all()
 
 
+@pytest.mark.exhaustive
 def test_a_batch_without_objects_is_learnt_from(learner):
     model, start = learner
     model.set_weights(start)

@@ -130,6 +130,7 @@ def test_training_and_test_count_the_same_tokens_as_right():
     assert model.likelihood(texts, texts)["num_right"].sum() == 0
 
 
+@pytest.mark.exhaustive
 def test_an_epoch_logs_the_mean_over_its_tokens_with_smoothing(two_replicas):
     """Batches of 4, 4 and 3 rows of unequal lengths; q = 0.9 onehot + 0.1 / K. Two replicas get tokens unequally."""
     x, y = pairs(11)
@@ -146,6 +147,7 @@ def test_an_epoch_logs_the_mean_over_its_tokens_with_smoothing(two_replicas):
     assert logs["token_accuracy"][0] == pytest.approx(right.sum() / counts.sum(), rel=1e-5)
 
 
+@pytest.mark.exhaustive
 def test_transport_counts_from_its_first_step_on():
     model = small(sequence_weight=0.5, copy_weight=0.5, transport_start=2)
     model.compile(keras.optimizers.SGD(0.0))
@@ -270,6 +272,7 @@ def test_plans_move_each_place_of_what_is_said_to_words():
     np.testing.assert_allclose(plans[0][0].sum(1), np.full(3, 1 / 3), atol=1e-3)
 
 
+@pytest.mark.exhaustive
 def test_export_answers_for_texts_and_for_ids_of_any_kind(tmp_path, speaker):
     """A loader without Python, against the model in memory.
 

@@ -115,6 +115,7 @@ def test_the_energy_distance_is_that_of_two_halves(count):
     np.testing.assert_allclose(logs["critic_loss"], -expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.exhaustive
 def test_a_lone_example_at_the_end_of_an_epoch_is_both_halves():
     model = ot_gan(generator_steps=1)
     model.compile()
@@ -122,6 +123,7 @@ def test_a_lone_example_at_the_end_of_an_epoch_is_both_halves():
     assert model.steps_taken == 2 and all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
+@pytest.mark.exhaustive
 def test_updates_per_step():
     """SinkhornGAN: critic_steps and one; OTGAN: one and generator_steps."""
     for model, critic, generator in (
@@ -136,6 +138,7 @@ def test_updates_per_step():
         assert critic is None or int(model.critic_optimizer.iterations) == critic, case
 
 
+@pytest.mark.exhaustive
 def test_groups_give_each_update_its_own_examples():
     """With lr 0 the losses are those of the first group for the critic and of the last for the generator."""
     groups = np.random.default_rng(1).normal(size=(16, 3, 2)).astype("float32")
@@ -161,6 +164,7 @@ def test_compile_without_arguments_takes_the_papers_settings():
     assert (1 / ot.epsilon, ot.max_iterations, ot.generator_steps, ot.generator_ema) == (500, 500, 3, 0.999)
 
 
+@pytest.mark.exhaustive
 def test_weights_of_the_critic_are_clipped_in_place_of_the_penalty():
     model = sinkhorn_gan(learned=True, clip=0.01)
     model.compile()
@@ -169,6 +173,7 @@ def test_weights_of_the_critic_are_clipped_in_place_of_the_penalty():
     assert set(logs) == {*model.terms, "marginal_error"} == {"critic_loss", "generator_loss", "marginal_error"}
 
 
+@pytest.mark.exhaustive
 def test_a_model_without_a_critic_goes_on_from_its_file_on_any_number_of_replicas(tmp_path, two_replicas):
     """The table of tests/conformance has the model with a critic and all three problems of the divergence; rows are
     split four and three here too."""
@@ -185,6 +190,7 @@ def test_a_model_without_a_critic_goes_on_from_its_file_on_any_number_of_replica
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.exhaustive
 def test_unrolled_gradients_agree_with_the_envelope_where_iterations_have_converged():
     examples, ends = points(), []
     start = None

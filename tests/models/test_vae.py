@@ -137,6 +137,7 @@ def test_more_samples_give_a_tighter_bound_in_training_and_the_same_on_any_execu
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.exhaustive
 def test_evaluate_and_validation_agree_on_any_number_of_replicas_and_move_nothing(two_replicas):
     """22 images in batches of 7 leave one for two replicas."""
     images, start, found = grey(22), None, []

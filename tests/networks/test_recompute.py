@@ -22,6 +22,7 @@ def generator(recompute, depth=2, width=8, layers_per_block=2):
     return keras.Model(inputs, keras.layers.Dense(2)(x))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("execution", [{}, {"jit_compile": True}, {"run_eagerly": True}])
 def test_trains_as_without_and_updates_batch_statistics_once(execution):
     weights = []

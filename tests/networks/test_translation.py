@@ -8,6 +8,7 @@ import tensorflow as tf
 from zoo import ReflectionPadding2D, patch_discriminator, resnet_generator
 
 
+@pytest.mark.exhaustive
 def test_generator_has_the_papers_layers():
     """Zhu et al. 2017, section 7.2: c7s1-64, d128, d256, 9 x R256, u128, u64, c7s1-3; counted by hand.
 

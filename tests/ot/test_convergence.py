@@ -152,6 +152,7 @@ def test_the_default_iterations_hold_a_generators_gradient_right(cost):
     assert np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
 
 
+@pytest.mark.exhaustive
 def test_a_generators_logs_tell_the_marginal_error():
     """On average over steps: of plans that are far from solutions, and of solutions."""
     examples = ring(64, 0.02, seed=0).astype("float32")

@@ -57,6 +57,7 @@ def test_fit_lowers_the_cost(jit_compile):
     assert np.all(np.isfinite(history)) and history[-1] < 0.7 * history[0]
 
 
+@pytest.mark.exhaustive
 def test_under_a_strategy(two_replicas):
     # Each replica compiles and solves its own problem; the same points on both give the weights of one replica.
     points = np.concatenate([TARGETS, TARGETS])
@@ -88,6 +89,7 @@ def test_half_precision_is_computed_in_float32(dtype):
     )
 
 
+@pytest.mark.exhaustive
 def test_without_compilation_a_graph_holds_no_xla():
     @tf.function
     def value(x):

@@ -70,6 +70,7 @@ def test_what_is_no_tensor():
         to_array(proto)
 
 
+@pytest.mark.exhaustive
 def test_the_protos_need_no_tensorflow_and_are_tensorflows_own():
     code = """
 import sys

@@ -134,6 +134,7 @@ def image_networks():
     }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("onednn", ["0", "1"])
 def test_networks_of_images_take_a_batch_without_rows(tmp_path, monkeypatch, onednn):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
@@ -417,6 +418,7 @@ def test_full_disk_hurts_no_version(published):
     assert entries(base / "tiny_gan") == ["1"] and not (base / "other").exists()
 
 
+@pytest.mark.exhaustive
 def test_killed_in_the_middle(published, monkeypatch):
     base, model, _ = published
     code = """

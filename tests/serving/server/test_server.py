@@ -46,6 +46,7 @@ def until(condition, seconds=20):
     return value
 
 
+@pytest.mark.exhaustive
 def test_new_versions_are_served_without_losing_a_request(versions, tmp_path):
     copy(versions, tmp_path, 1)
     stop, failed, factors = threading.Event(), [], set()
@@ -156,6 +157,7 @@ def test_a_version_that_was_seen_half_copied_is_loaded_when_its_files_are_there(
         assert client.predict("tiny", x=X)["y"].tolist() == X
 
 
+@pytest.mark.exhaustive
 def test_a_version_that_does_not_load_is_tried_again_as_often_as_by_tf_serving(versions, tmp_path):
     """`max_num_load_retries` of tensorflow_serving/model_servers/main.cc: so many tries after the first one."""
     (tmp_path / "tiny" / "1").mkdir(parents=True)
@@ -175,6 +177,7 @@ def test_a_version_that_does_not_load_is_tried_again_as_often_as_by_tf_serving(v
         assert failures(server) == 1
 
 
+@pytest.mark.exhaustive
 def test_time_limit_and_graceful_stop(versions, tmp_path):
     copy(versions, tmp_path, 1)
     with Server(tmp_path, rest_api_timeout_in_ms=3000) as server, Client(server.grpc) as client:
@@ -199,6 +202,7 @@ def test_time_limit_and_graceful_stop(versions, tmp_path):
             seconds(1)
 
 
+@pytest.mark.exhaustive
 def test_what_keeps_it_from_starting(versions, tmp_path):
     copy(versions, tmp_path, 1)
     with pytest.raises(RuntimeError, match="There is no folder"):

@@ -431,6 +431,7 @@ def test_versions_without_end(server, digits):
     assert ask(server, b'{"inputs": [[1, 2, 3]]}', f"/v1/models/m/versions/{'0' * digits}1:predict")[0] == 200
 
 
+@pytest.mark.exhaustive
 def test_connections_that_say_nothing_shut_nobody_out(base):
     """A process may have some files only: the server takes as many as the system allows, and lets go of idle ones."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -451,6 +452,7 @@ def test_connections_that_say_nothing_shut_nobody_out(base):
             assert one.recv(1000) == b"" or True  # closed, perhaps with a word; a time-out would raise
 
 
+@pytest.mark.exhaustive
 def test_a_reloaded_path_stays_in_the_base_directory(base, tmp_path):
     """`..`, links, relative paths and bytes that no path has; what is refused changes nothing."""
     pytest.importorskip("grpc")
@@ -571,6 +573,7 @@ STALLED = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("case", STALLED)
 def test_bodies_that_do_not_come_hold_up_nobody(server, case):
     """Large bodies and chunked ones are answered meanwhile; what has been sent takes 4 bodies of memory and one."""
@@ -587,6 +590,7 @@ def test_bodies_that_do_not_come_hold_up_nobody(server, case):
     assert peak(server) - before < 12 * LIMIT * MB
 
 
+@pytest.mark.exhaustive
 def test_a_body_that_does_not_come_is_told_within_the_time_of_a_request(base):
     with Server(base, max_request_mb=LIMIT, rest_api_timeout_in_ms=2000) as server:
         host, _, port = server.rest.partition(":")
