@@ -150,6 +150,7 @@ def laplace(parameters):
 keras.saving.register_keras_serializable("zoo_tests")(mixture)
 
 
+@pytest.mark.exhaustive
 def test_distributions_of_the_users_own_train_sample_and_are_saved(tmp_path):
     from zoo import VAE, mlp_decoder, mlp_encoder
 

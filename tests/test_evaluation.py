@@ -85,6 +85,7 @@ def test_copies_of_training_images_show():
     assert half["nearer_to_training"] == pytest.approx(0.75, abs=4 * error)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("labelled", [True, False])
 def test_folders_of_images_with_and_without_classes(tmp_path, labelled):
     from PIL import Image

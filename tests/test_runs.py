@@ -194,6 +194,7 @@ def test_mistakes_with_two_sets_end_in_advice(options, message, tmp_path, capsys
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+@pytest.mark.exhaustive
 def test_recipe_of_codes_learns_points_in_a_plane(tmp_path, capsys):
     run(vae, tmp_path / "run", "--latent-dim", "2", "--importance-samples", "1")
     assert "of codes 100.0 % right" in capsys.readouterr().out
@@ -261,6 +262,7 @@ def test_kill_9_and_the_same_command_again_end_bit_identical(finished, tmp_path)
     assert_equal_to_the_bit(folder, finished)
 
 
+@pytest.mark.exhaustive
 def test_sigterm_writes_a_checkpoint_and_the_same_command_ends_bit_identical(finished, tmp_path, capsys):
     """The signal falls into an epoch; Keras's handler is put back afterwards."""
     folder = tmp_path / "run"
@@ -294,6 +296,7 @@ def test_another_configuration_is_refused_with_what_differs(finished, capsys):
     assert "recipe: 'wgan_gp' there, 'gan' now" in message
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_is_older_than_an_option_goes_on_with_its_default(finished, tmp_path, capsys):
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)

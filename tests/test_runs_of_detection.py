@@ -126,7 +126,9 @@ def model():
     return mask_rcnn.build(config, ((64, 64, 3), ("a", "b")))
 
 
-@pytest.mark.parametrize("num_classes", [None, 2, 3])
+@pytest.mark.parametrize(
+    "num_classes", [None, pytest.param(2, marks=pytest.mark.exhaustive), pytest.param(3, marks=pytest.mark.exhaustive)]
+)
 def test_weights_of_torchvision_begin_what_they_fit(num_classes, model, tmp_path):
     """Of a classifier, of a detector of the same classes, and of one of other classes, by our own names back."""
     from zoo import MaskRCNN, torchvision_resnet

@@ -118,6 +118,7 @@ def test_replicas_and_compiled_steps_of_sgd_and_muon_give_the_weights_of_one(two
     assert largest_difference(plain.get_weights(), model.get_weights()) < 1e-5
 
 
+@pytest.mark.exhaustive
 def test_files_keep_slots_and_options_and_slots_of_keras_fit(tmp_path):
     examples, whole = ROWS["gan"].examples(16), compiled()
     fit(whole, examples, epochs=1)

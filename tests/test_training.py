@@ -275,6 +275,7 @@ def test_the_second_pass_of_a_joint_term_alone_moves_batch_statistics():
     assert moved[0][0] != 1
 
 
+@pytest.mark.exhaustive
 def test_accumulation_repeats_to_the_bit():
     """Inlined into the step, the loop over micro-batches would race with the updates: about every third run differs."""
     points = np.random.default_rng(0).normal(size=(21, 2)).astype("float32")
@@ -318,6 +319,7 @@ def test_optimizers_that_accumulate_are_refused():
         model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras's, in the first epoch
 @pytest.mark.parametrize("options", [{}, {"steps_per_execution": 2}])
 @pytest.mark.parametrize("replicas", [1, 2])

@@ -357,7 +357,11 @@ def test_bad_input_is_answered_with_what_to_do(name, method, argument):
     assert not wrong, "\n".join(f"{what}: {message[:400]}" for what, message in wrong.items())
 
 
-ANY_SIZE = [("mask_rcnn", "detect"), ("fcn", "segment"), ("cycle_gan", "translate")]
+ANY_SIZE = [
+    pytest.param("mask_rcnn", "detect", marks=pytest.mark.exhaustive),
+    ("fcn", "segment"),
+    ("cycle_gan", "translate"),
+]
 
 
 @pytest.mark.parametrize("name, method", ANY_SIZE)

@@ -10,7 +10,8 @@ import zoo
 from tests.helpers.rows import ROWS, fit, largest_difference, weights
 
 # One of each kind: two players, one objective, texts, objects, pixels.
-KINDS = ["gan", "vae", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("seq2seq", "mask_rcnn", "fcn"))]
+OTHERS = "vae", "seq2seq", "mask_rcnn", "fcn"
+KINDS = ["gan", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in OTHERS)]
 RATES = (0.008, 0.004)
 
 

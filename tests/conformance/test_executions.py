@@ -32,7 +32,7 @@ def test_every_execution_gives_the_same_weights_and_logs(row_name, execution, tw
 @pytest.mark.parametrize(
     "name, is_compiled",
     [
-        pytest.param("autoencoder", True, id="row autoencoder-compiled"),
+        pytest.param("autoencoder", True, id="row autoencoder-compiled", marks=pytest.mark.exhaustive),
         pytest.param("ot_gan", True, id="row ot_gan-compiled", marks=pytest.mark.exhaustive),
         pytest.param("gan", False, id="row gan"),
         pytest.param("fcn", False, id="row fcn", marks=pytest.mark.exhaustive),

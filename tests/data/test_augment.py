@@ -90,6 +90,7 @@ def test_batches_are_changed_by_the_keys_of_seed_epoch_and_row(sources, kind):
         np.testing.assert_allclose(after, augmentation(before, keys_of(3, 1 + step // 4, rows)), atol=1e-6)
 
 
+@pytest.mark.exhaustive
 def test_epochs_and_seeds_draw_anew():
     source = data.Source("one", PIXELS[:1])
     augmentation = enlarge_crop_flip((8, 6, 3), 2)
@@ -100,7 +101,7 @@ def test_epochs_and_seeds_draw_anew():
 
 
 @pytest.mark.parametrize("kind", ["memory", "folder"])
-@pytest.mark.parametrize("group", [None, 2])
+@pytest.mark.parametrize("group", [None, pytest.param(2, marks=pytest.mark.exhaustive)])
 def test_a_resumed_run_and_any_number_of_replicas_see_the_same_pictures(sources, kind, group):
     options = {"seed": 1, "group": group, "augment": enlarge_crop_flip((8, 6, 3), 1.5)}
     whole = numpy_of(sources["memory"].batches(7, **options), 6)
@@ -135,6 +136,7 @@ def test_layers_keep_their_own_generator_and_type_under_mixed_precision():
     assert [layer._random_generator for layer in augmentation.layers] == generators
 
 
+@pytest.mark.exhaustive
 def test_other_layers_that_draw_for_whole_batches_work_as_well(sources):
     layers = [
         layer_of("RandomTranslation", 0.2, 0.2),

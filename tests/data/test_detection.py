@@ -138,6 +138,7 @@ def test_the_order_is_that_of_any_source(source, group):
     assert source.steps_per_epoch(5, group) == other.steps_per_epoch(5, group)
 
 
+@pytest.mark.exhaustive
 def test_a_resumed_run_sees_what_an_uninterrupted_one_saw(source):
     options = {"seed": 7, "augment": flip_and_scale(True, 0.5, 2.0, 0.3, 20, stretch=1.5, warp=0.2)}
     whole = numpy_of(source.batches(5, **options), 10)

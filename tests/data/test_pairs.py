@@ -63,7 +63,7 @@ def test_batches_are_both_sides_in_minus_one_to_one(pair):
     np.testing.assert_array_equal(y, np.ones((2, 4, 4, 1)))
 
 
-@pytest.mark.parametrize("augment", [None, enlarge_crop_flip((4, 4, 1), 2)])
+@pytest.mark.parametrize("augment", [None, pytest.param(enlarge_crop_flip((4, 4, 1), 2), marks=pytest.mark.exhaustive)])
 def test_a_resumed_run_sees_what_an_uninterrupted_one_saw(pair, augment):
     options = {"batch_size": 5, "seed": 7, "augment": augment}
     whole = list(pair.batches(**options).take(14).as_numpy_iterator())
@@ -74,7 +74,7 @@ def test_a_resumed_run_sees_what_an_uninterrupted_one_saw(pair, augment):
                 np.testing.assert_array_equal(side, expected_side)
 
 
-@pytest.mark.parametrize("augment", [None, enlarge_crop_flip((4, 4, 1), 2)])
+@pytest.mark.parametrize("augment", [None, pytest.param(enlarge_crop_flip((4, 4, 1), 2), marks=pytest.mark.exhaustive)])
 def test_the_parts_of_replicas_together_are_the_batches(pair, augment):
     options = {"batch_size": 5, "seed": 2, "first_step": 3, "augment": augment}
     parts = list(pair.batches(**options, replicas=(0, 3, 3)).take(9).as_numpy_iterator())

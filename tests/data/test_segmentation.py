@@ -427,6 +427,7 @@ def test_the_order_is_that_of_any_source(source, group):
     assert images.dtype == labels.dtype == tf.uint8 and labels.shape == (5, *([group] if group else []), 24, 32)
 
 
+@pytest.mark.exhaustive
 def test_a_resumed_run_sees_what_an_uninterrupted_one_saw(source):
     options = {"seed": 7, "augment": flip_and_scale(True, 0.5, 2.0)}
     whole = numpy_of(source.batches(5, **options), 8)

@@ -99,6 +99,7 @@ def test_batch_size_changes_nothing(extractor, digits):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.exhaustive
 def test_two_trainings_agree_to_the_bit_and_print_one_line(tiny_weights, capsys):
     again = tiny()
     for one, other in zip(tiny_weights, again.network.get_weights(), strict=True):

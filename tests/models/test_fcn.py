@@ -94,6 +94,7 @@ def test_called_for_training_it_drops_out_and_follows_batch_statistics():
     assert np.abs(model.backbone.get_layer("bn1").moving_mean - statistics).max() > 1e-3
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_figures_are_those_of_the_whole_set(replicas, two_replicas, request):
     """Against the confusion matrix of NumPy, over batches of which the last is smaller, split over replicas."""

@@ -54,6 +54,7 @@ def test_weights_of_the_critic_are_clipped_and_those_of_the_generator_are_not():
     assert max(np.abs(weight).max() for weight in model.generator.get_weights()) > 0.1
 
 
+@pytest.mark.exhaustive
 def test_groups_give_each_critic_update_its_own_examples():
     """With lr 0 nothing moves, so critic_loss is that of the last update alone: rows of the last group."""
     groups = np.random.default_rng(1).normal(size=(8, 3, 2)).astype("float32")

@@ -79,6 +79,7 @@ def transport_by_hand(logits, meant, said, embeddings, iterations, temperature):
     return (plan * cost).sum()
 
 
+@pytest.mark.exhaustive
 def test_evaluate_gives_the_weighted_terms_over_tokens_and_rows():
     """NumPy from the logits, in two batches of unequal numbers of tokens and rows, without label smoothing."""
     model = small(copy_weight=0.3, sequence_weight=0.7, temperature=0.8, label_smoothing=0.1)
@@ -228,7 +229,7 @@ def test_likelihoods_are_sums_over_tokens(speaker):
     np.testing.assert_allclose(model.score(sources, targets), -nats.sum(1), rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["transformer", "recurrent"])
+@pytest.mark.parametrize("kind", [pytest.param("transformer", marks=pytest.mark.exhaustive), "recurrent"])
 def test_translations_keep_their_order_whatever_the_texts_are(kind, speaker):
     """Empty, unknown and overlong ones among them; one beam is the most likely token at each place."""
     model = speaker if kind == "transformer" else small(varied(network_of(kind)))

@@ -40,6 +40,7 @@ def one_step(model, examples):
     return {name: values[0] for name, values in logs.items()}, *fake
 
 
+@pytest.mark.exhaustive
 def test_a_small_epsilon_gives_the_cost_of_optimal_transport():
     """The oracle is POT's exact program; the transport of a set onto itself costs nothing."""
     examples = points()
@@ -61,7 +62,9 @@ def test_a_large_epsilon_gives_half_the_squared_maximum_mean_discrepancy(cost):
         np.testing.assert_allclose(expected, np.sum((examples.mean(0) - fake.mean(0)) ** 2), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("debiased", "variance"), [(True, 1.0), (False, 0.5)])
+@pytest.mark.parametrize(
+    ("debiased", "variance"), [pytest.param(True, 1.0, marks=pytest.mark.exhaustive), (False, 0.5)]
+)
 def test_transport_alone_shrinks_what_is_generated(debiased, variance):
     """Of all Gaussians N(0, s^2) nearest to N(0, 1): s^2 = 1 for the divergence, 1 - epsilon / 2 for its first term.
 
@@ -77,6 +80,7 @@ def test_transport_alone_shrinks_what_is_generated(debiased, variance):
     np.testing.assert_allclose(generator.get_weights()[0] ** 2, variance, atol=0.08)
 
 
+@pytest.mark.exhaustive
 def test_a_learned_cost_is_raised_by_the_critic_and_lowered_by_the_generator():
     """Both see the divergence of the same features, here by POT in float64."""
     model = sinkhorn_gan(learned=True, epsilon=1.0)
@@ -98,7 +102,7 @@ def test_a_learned_cost_is_raised_by_the_critic_and_lowered_by_the_generator():
     assert logs["gradient_penalty"] > 0
 
 
-@pytest.mark.parametrize("count", [16, 17])
+@pytest.mark.parametrize("count", [pytest.param(16, marks=pytest.mark.exhaustive), 17])
 def test_the_energy_distance_is_that_of_two_halves(count):
     """Salimans et al. 2018, equation 7, with plans by POT in float64; of 17 examples the ninth is left out."""
     model = ot_gan(epsilon=0.5, generator_steps=1)

@@ -38,6 +38,7 @@ def linear(latent_dim):
     return VAE(encoder, mlp_decoder((64,), latent_dim, (), scale="shared"), likelihood="normal")
 
 
+@pytest.mark.exhaustive
 def test_linear_vae_reaches_the_likelihood_of_probabilistic_pca():
     """Lucas et al. 2019: a linear VAE's best bound is pPCA's log-likelihood, which `PCA.score` has in closed form."""
     x = digits()
@@ -49,6 +50,7 @@ def test_linear_vae_reaches_the_likelihood_of_probabilistic_pca():
     np.testing.assert_allclose(model.log_likelihood(x, 20).mean(), expected, rtol=5e-3)
 
 
+@pytest.mark.exhaustive
 def test_importance_weighted_estimate_bounds_the_exact_likelihood_and_tightens_with_k():
     """A linear decoder makes x normal with mean b and covariance W W^T + s^2, which SciPy evaluates."""
     x = digits()[:100]

@@ -58,6 +58,7 @@ def double_precision():
     keras.config.set_dtype_policy(policy)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("build, width", [(transformer_base, 512), (transformer_big, 1024)])
 def test_the_papers_models_have_its_sizes(build, width, monkeypatch):
     """By hand from section 3, with attention without biases and d_ff = 4 d, for 6 pairs of blocks: 4 d^2 for each of 3

@@ -93,6 +93,7 @@ def test_who_stops_early_says_so(name):
     assert len(record) == 1 and record[0].filename == __file__
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", SOLVERS)
 def test_who_was_told_to_stop_does_not_warn(name):
     """Nor does a graph, which cannot. Warnings are errors here."""

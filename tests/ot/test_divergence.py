@@ -42,6 +42,7 @@ def test_small_epsilon_is_transport():
     np.testing.assert_allclose(found, pot.emd2([], [], pot.dist(X, Y)), rtol=0.05)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("cost", ["squared_euclidean", "euclidean", "cosine", lambda x, y: ot.euclidean(2 * x, 2 * y)])
 def test_divergence_gradient_equals_finite_differences(cost):
     """All costs share what is compiled for problems of 12 and 9 points."""

@@ -51,7 +51,7 @@ def losses(model, jit_compile):
     return model.fit(TARGETS + 2, TARGETS, batch_size=8, epochs=3, verbose=0).history["loss"]
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
 def test_fit_lowers_the_cost(jit_compile):
     history = losses(Mover(), jit_compile)
     assert np.all(np.isfinite(history)) and history[-1] < 0.7 * history[0]

@@ -101,7 +101,7 @@ def test_a_problem_out_of_range_has_an_unrolled_gradient():
     np.testing.assert_allclose(found, (upper - lower) / 2e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("batch", [(), (2,)])
+@pytest.mark.parametrize("batch", [(), pytest.param((2,), marks=pytest.mark.exhaustive)])
 def test_entries_that_fall_to_0_do_not_keep_mass_for_ever(batch):
     # 0.04 of the mass has to cross, at cost 1. The other problem of the batch has nothing to exchange, and costs 0.
     a, b = np.float32([[0.5, 0.5], [0.52, 0.48]]), np.float32([[0.5, 0.5], [0.48, 0.52]])

@@ -56,6 +56,7 @@ def test_what_is_not_finite_is_refused(name):
     assert not passed, f"`{name}` answers where (array, number) is no number: {passed}"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", IN_GRAPHS)
 def test_in_a_graph_what_is_not_finite_stays_so(name):
     compiled = tf.function(lambda *arrays: outputs(name, *arrays), autograph=False)
@@ -184,6 +185,7 @@ def test_weights_of_zero_on_both_sides(name):
     assert all(np.isfinite(gradient).all() for gradient in gradients.values())
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", WEIGHTED)
 def test_a_tiny_weight_is_nearly_none(name):
     arrays = arrays_of(name, "float32")

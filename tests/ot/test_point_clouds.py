@@ -12,6 +12,7 @@ A, B = NUMBERS.dirichlet(np.ones(23)), NUMBERS.dirichlet(np.ones(17))
 VALUES = "transport_cost", "regularized_cost", "entropic_cost"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("cost", "columns", "jit_compile"),
     [("squared_euclidean", 6, True), ("squared_euclidean", 2, False), ("euclidean", 6, False), ("cosine", 6, False)],

@@ -146,6 +146,7 @@ print(json.dumps([library_path().name, "tensorflow" in sys.modules]))
     assert name.startswith("libtensorflow_cc") and not imported
 
 
+@pytest.mark.exhaustive
 def test_threads_agree_and_memory_is_freed(export):
     code = """
 import concurrent.futures, json, resource, sys

@@ -525,6 +525,7 @@ def test_a_reloaded_path_stays_in_the_base_directory(base, tmp_path):
 # S9: scalars
 
 
+@pytest.mark.exhaustive
 def test_scalars_are_scalars(base):
     """TensorFlow's own shapes; TF Serving's batching refuses them, so that it is off here."""
     for signature, sent, received in (("scalar", 5, 10), ("words", "a", b"A"), ("mean", [1, 2], 1.5)):
