@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -240,3 +241,12 @@ def test_tests_import_no_tests():
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             wrong += [(path.name, name) for name in names if name.split(".")[0] == "tests" and "helpers" not in name]
     assert not wrong
+
+
+def test_tests_forget_no_compiled_functions():
+    """To set a seed of TensorFlow does; what a classifier leaves alone includes that seed."""
+    allowed = {"tests/helpers/seeds.py", "tests/metrics/test_features.py"}
+    seeding = [
+        path for path in ROOT.glob("tests/**/*.py") if re.search(r"set_(random_)?seed\(", path.read_text("utf-8"))
+    ]
+    assert {path.relative_to(ROOT).as_posix() for path in seeding} <= allowed, "use tests.helpers.seeds.seed()"
