@@ -70,13 +70,22 @@ def cache(shared):
     os.environ["ZOO_CACHE_DIR"] = str(shared / "cache")
 
 
+@pytest.fixture(scope="session")
+def begun():
+    """The group of tests that this process is at, once there is one."""
+    return []
+
+
 @pytest.fixture(autouse=True)
-def seeded():
+def seeded(request, begun):
     """The same seeds and precision at the start of every test."""
     import keras
 
     from tests.helpers.seeds import seed
 
+    if begun != [group(request.node.nodeid)]:
+        begun[:] = [group(request.node.nodeid)]
+        keras.utils.set_random_seed(0)  # And TensorFlow forgets what it compiled for the group before.
     seed()
     yield
     keras.config.set_dtype_policy("float32")

@@ -505,7 +505,11 @@ JUDGED = {
 }
 
 
-@pytest.mark.parametrize("judge", JUDGED)
+# That of translations trains classifiers.
+TIERS = [pytest.param(one, marks=pytest.mark.exhaustive) if one is TranslationEvaluator else one for one in JUDGED]
+
+
+@pytest.mark.parametrize("judge", TIERS)
 def test_a_metric_says_which_way_it_is_better(judge):
     """Expected is what happens to it where something good is replaced by something bad; counts and texts are none."""
     told = set()

@@ -319,10 +319,9 @@ def test_optimizers_that_accumulate_are_refused():
         model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
 
 
-@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras's, in the first epoch
-@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 2}])
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("options", [{}, pytest.param({"steps_per_execution": 2}, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.exhaustive)])
 def test_where_data_of_unknown_length_end_no_step_is_counted(replicas, options, two_replicas):
     """Batches of a fixed size, so that a step would not need the data to know how many rows it has."""
     strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()

@@ -79,7 +79,7 @@ def test_callbacks_do_their_work_on_every_kind_of_model(name, tmp_path, capsys):
         np.testing.assert_allclose(variable.numpy(), first[id(variable)], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["gan", "vae"])
+@pytest.mark.parametrize("name", ["gan", pytest.param("vae", marks=pytest.mark.exhaustive)])
 def test_an_interrupted_fit_goes_on_to_the_bit_by_backup_and_restore(name, tmp_path):
     examples, start = ROWS[name].examples(8), None
 

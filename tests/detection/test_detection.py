@@ -56,6 +56,7 @@ def test_regions_are_means_of_bilinear_samples(aligned, compiled):
             np.testing.assert_allclose(one[..., channel], by_hand, atol=2e-5)
 
 
+@pytest.mark.exhaustive
 def test_compiled_regions_have_the_same_values_and_gradients_on_all_levels():
     rng = np.random.default_rng(0)
     features = {level: rng.normal(size=(2, 512 >> level, 512 >> level, 2)).astype("float32") for level in (2, 3, 4, 5)}

@@ -49,7 +49,7 @@ def test_a_small_epsilon_gives_the_cost_of_optimal_transport():
     np.testing.assert_allclose(logs["generator_loss"], expected, rtol=2e-2)
 
 
-@pytest.mark.parametrize("cost", ["squared_euclidean", "euclidean"])
+@pytest.mark.parametrize("cost", [pytest.param("squared_euclidean", marks=pytest.mark.exhaustive), "euclidean"])
 def test_a_large_epsilon_gives_half_the_squared_maximum_mean_discrepancy(cost):
     """Of the kernel -C: mean C(x, y) - mean C(x, x') / 2 - mean C(y, y') / 2; for squares |mean x - mean y|^2."""
     examples = points()

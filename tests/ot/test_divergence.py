@@ -42,7 +42,6 @@ def test_small_epsilon_is_transport():
     np.testing.assert_allclose(found, pot.emd2([], [], pot.dist(X, Y)), rtol=0.05)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("cost", ["squared_euclidean", "euclidean", "cosine", lambda x, y: ot.euclidean(2 * x, 2 * y)])
 def test_divergence_gradient_equals_finite_differences(cost):
     """All costs share what is compiled for problems of 12 and 9 points."""
@@ -83,7 +82,9 @@ def test_energy_distance_equals_its_six_terms():
 
 
 def test_energy_distance_sees_a_difference():
-    x, x2, y, y2 = NUMBERS.normal(size=(4, 32, 5)) + np.array([0, 0, 1, 1])[:, None, None]
+    # Of four seeds, alike are 0.09 at most and different 1.1 at least.
+    numbers = np.random.default_rng(0)
+    x, x2, y, y2 = numbers.normal(size=(4, 32, 5)) + np.array([0, 0, 1, 1])[:, None, None]
     different = ot.minibatch_energy_distance(x, x2, y, y2, tolerance=1e-3, jit_compile=False)
     alike = ot.minibatch_energy_distance(x, y2 - 1, x2, y - 1, tolerance=1e-3, jit_compile=False)
     assert float(different) > 0.1 > abs(float(alike))

@@ -46,18 +46,22 @@ def plain(name, dtype="float64"):
     return outputs(name, *arrays_of(name, dtype).values())
 
 
+def one_of_each(names):
+    """The rows of these names, of which variants of a function are left to `make test-all`."""
+    return [pytest.param(name, marks=pytest.mark.exhaustive) if ":" in name else name for name in names]
+
+
 def test_every_public_function_has_a_row():
     assert {name.split(":")[0] for name in ROWS} == rows.FUNCTIONS
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", one_of_each(ROWS))
 def test_what_is_not_finite_is_refused(name):
     passed = rows.passes_what_is_not_finite(name)
     assert not passed, f"`{name}` answers where (array, number) is no number: {passed}"
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("name", IN_GRAPHS)
+@pytest.mark.parametrize("name", one_of_each(IN_GRAPHS))
 def test_in_a_graph_what_is_not_finite_stays_so(name):
     compiled = tf.function(lambda *arrays: outputs(name, *arrays), autograph=False)
     finite = rows.finite_in_a_graph(name, compiled)
@@ -164,7 +168,7 @@ def compare(name, arrays, side, kept, found, expected):
         np.testing.assert_allclose(gradient, other, rtol=1e-3, atol=2e-4, err_msg=array)
 
 
-@pytest.mark.parametrize("name", WEIGHTED)
+@pytest.mark.parametrize("name", one_of_each(WEIGHTED))
 def test_a_weight_of_zero_leaves_a_point_out(name):
     arrays = arrays_of(name)
     for side, places, content in [(1, [1, 4], None), (0, [0], 20.0)]:
@@ -175,7 +179,7 @@ def test_a_weight_of_zero_leaves_a_point_out(name):
         compare(name, weighed, side, kept, slopes(name, weighed), expected)
 
 
-@pytest.mark.parametrize("name", WEIGHTED)
+@pytest.mark.parametrize("name", one_of_each(WEIGHTED))
 def test_weights_of_zero_on_both_sides(name):
     arrays = weigh(name, weigh(name, arrays_of(name), 0, [0, 3], 0.0), 1, [0], 0.0)
     expected = slopes(name, taken(name, taken(name, arrays, 0, [1, 2, 4, 5]), 1, [1, 2, 3, 4]))[0]
@@ -185,8 +189,7 @@ def test_weights_of_zero_on_both_sides(name):
     assert all(np.isfinite(gradient).all() for gradient in gradients.values())
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("name", WEIGHTED)
+@pytest.mark.parametrize("name", one_of_each(WEIGHTED))
 def test_a_tiny_weight_is_nearly_none(name):
     arrays = arrays_of(name, "float32")
     for side, places in ((0, [0]), (1, [1, 4])):
@@ -197,7 +200,7 @@ def test_a_tiny_weight_is_nearly_none(name):
         assert all(np.isfinite(gradient).all() for gradient in gradients.values())
 
 
-@pytest.mark.parametrize("name", MASKED)
+@pytest.mark.parametrize("name", one_of_each(MASKED))
 @pytest.mark.parametrize("weighted", [False, True])
 def test_padding_of_any_content_changes_nothing(name, weighted):
     """Four contents, as a batch of four problems: operation by operation, four take as long as one."""
@@ -299,7 +302,7 @@ def reordered(name, arrays, numbers):
 
 
 # Bins of the line stand in an order.
-@pytest.mark.parametrize("name", [name for name in ROWS if not name.startswith("earth_mover")])
+@pytest.mark.parametrize("name", one_of_each([name for name in ROWS if not name.startswith("earth_mover")]))
 def test_the_order_of_points_does_not_matter(name):
     arrays = arrays_of(name)
     other, reorder = reordered(name, arrays, np.random.default_rng(0))
@@ -307,7 +310,7 @@ def test_the_order_of_points_does_not_matter(name):
         np.testing.assert_allclose(found, reorder(np.array(expected)), **EXACTLY)
 
 
-@pytest.mark.parametrize("name", WEIGHTED)
+@pytest.mark.parametrize("name", one_of_each(WEIGHTED))
 def test_a_point_twice_with_split_weight_is_one(name):
     arrays = arrays_of(name)
     for side in (0, 1):
@@ -322,7 +325,7 @@ def test_a_point_twice_with_split_weight_is_one(name):
                 np.testing.assert_allclose(value, other, **EXACTLY)
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", one_of_each(ROWS))
 def test_float32_is_near_float64(name):
     singles, doubles = plain(name, "float32"), plain(name)
     for single, double in zip(singles, doubles, strict=True):
@@ -331,7 +334,7 @@ def test_float32_is_near_float64(name):
         np.testing.assert_allclose(single, double, rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.zero])
+@pytest.mark.parametrize("name", one_of_each([name for name, row in ROWS.items() if row.zero]))
 def test_a_measure_is_at_distance_zero_from_itself(name):
     for dtype, bound in (("float64", 1e-7), ("float32", 3e-6)):
         arrays = arrays_of(name, dtype)
@@ -341,7 +344,9 @@ def test_a_measure_is_at_distance_zero_from_itself(name):
             np.testing.assert_allclose(found, 0, atol=bound, err_msg=dtype)
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.kind == "points" and name not in ANGLES])
+@pytest.mark.parametrize(
+    "name", one_of_each([name for name, row in ROWS.items() if row.kind == "points" and name not in ANGLES])
+)
 def test_far_from_the_origin_costs_are_the_same(name):
     # Multiples of 1/64 are exact in float32 beside 8192.
     arrays = arrays_of(name, "float32")

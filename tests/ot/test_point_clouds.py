@@ -12,10 +12,14 @@ A, B = NUMBERS.dirichlet(np.ones(23)), NUMBERS.dirichlet(np.ones(17))
 VALUES = "transport_cost", "regularized_cost", "entropic_cost"
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("cost", "columns", "jit_compile"),
-    [("squared_euclidean", 6, True), ("squared_euclidean", 2, False), ("euclidean", 6, False), ("cosine", 6, False)],
+    [
+        pytest.param("squared_euclidean", 6, True, marks=pytest.mark.exhaustive),
+        pytest.param("squared_euclidean", 2, False, marks=pytest.mark.exhaustive),
+        pytest.param("euclidean", 6, False, marks=pytest.mark.exhaustive),
+        ("cosine", 6, False),
+    ],
 )
 def test_equals_the_dense_path(cost, columns, jit_compile):
     arrays = [tf.constant(array) for array in (X[:, :columns], Y[:, :columns], A, B)]

@@ -227,6 +227,7 @@ def test_what_keeps_it_from_starting(versions, tmp_path):
         Server(tmp_path, enable_batching=False)
 
 
+@pytest.mark.exhaustive
 def test_without_batching_everything_is_answered_too(versions, tmp_path):
     copy(versions, tmp_path, 1)
     with Server(tmp_path, enable_batching=False, log_requests=True) as server:
