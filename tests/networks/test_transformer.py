@@ -41,7 +41,14 @@ NETWORKS = {
 }
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+# One of each kind; how they vary is left to `make test-all`.
+TIERS = [
+    name if name in ("post-norm", "lstm, fed") else pytest.param(name, marks=pytest.mark.exhaustive)
+    for name in NETWORKS
+]
+
+
+@pytest.fixture(scope="module", params=TIERS)
 def network(request):
     """For tests that leave it as it is."""
     seed()
@@ -274,7 +281,7 @@ def test_later_targets_have_no_influence(network):
     assert np.abs(changed[:, 2:] - found[:, 2:]).max() > 0.1
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", TIERS)
 def test_padding_has_no_influence(name, double_precision):
     """More of it on both sides, and another embedding of it; the logit of padding itself may change. In 64 bits, since
     a sum over more places is rounded otherwise; attention is normalised in 32 all the same."""
@@ -317,7 +324,7 @@ def test_it_is_kept_by_its_configuration_and_in_a_file(network, tmp_path):
     np.testing.assert_array_equal(keras.models.load_model(tmp_path / "network.keras")((SOURCES, TARGETS)), expected)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("name", ["pre-norm", "lstm, fed"])
 def test_a_kept_network_decodes_in_its_own_precision(name, policy):
     """Whatever the precision is where it is loaded."""
