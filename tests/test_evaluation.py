@@ -176,7 +176,6 @@ def test_translations_are_judged_by_cycles_and_by_classifiers_of_the_target():
     assert found["accuracy_x_to_y"] == real["accuracy_x_to_y"]
 
 
-@pytest.mark.exhaustive
 def test_domains_without_common_classes_are_told_apart_instead():
     """What leaves images as they are has no cycle error, and no image of the other domain either."""
     task = runs.Translation(cycle_gan.Config(data=("digits/3", "digits/8")))
