@@ -47,8 +47,12 @@ def transport(said=SAID, meant=MEANT, said_mask=SAID_MASK, meant_mask=MEANT_MASK
     return sequence_transport(tf.constant(said), tf.constant(meant), said_mask, meant_mask, **options)
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("options", [{"num_iterations": 3000}, {"method": "sinkhorn", "strength": 2e-3}], ids=str)
+SMALL = {"method": "sinkhorn", "strength": 2e-3}
+
+
+@pytest.mark.parametrize(
+    "options", [{"num_iterations": 3000}, pytest.param(SMALL, marks=pytest.mark.exhaustive)], ids=str
+)
 def test_transport_approaches_the_linear_program(options):
     """POT's exact solver, of each pair without its padding, with the same weight for each word."""
     options = {"num_iterations": 5000, **options}

@@ -50,7 +50,6 @@ def test_linear_vae_reaches_the_likelihood_of_probabilistic_pca():
     np.testing.assert_allclose(model.log_likelihood(x, 20).mean(), expected, rtol=5e-3)
 
 
-@pytest.mark.exhaustive
 def test_importance_weighted_estimate_bounds_the_exact_likelihood_and_tightens_with_k():
     """A linear decoder makes x normal with mean b and covariance W W^T + s^2, which SciPy evaluates."""
     x = digits()[:100]

@@ -22,8 +22,14 @@ def generator(recompute, depth=2, width=8, layers_per_block=2):
     return keras.Model(inputs, keras.layers.Dense(2)(x))
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("execution", [{}, {"jit_compile": True}, {"run_eagerly": True}])
+@pytest.mark.parametrize(
+    "execution",
+    [
+        {},
+        pytest.param({"jit_compile": True}, marks=pytest.mark.exhaustive),
+        pytest.param({"run_eagerly": True}, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_trains_as_without_and_updates_batch_statistics_once(execution):
     weights = []
     for recompute in (False, True):
