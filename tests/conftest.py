@@ -31,7 +31,7 @@ def pytest_configure(config):
 
 
 # Files and rows that take longest, so that no process is left with one of them when the others have ended.
-LONGEST = ("test_workers", "mask_rcnn", "test_runs", "cycle_gan", "seq2seq", "test_serving", "sinkhorn_gan", "ot_gan")
+LONGEST = ("mask_rcnn", "test_runs", "cycle_gan", "seq2seq", "test_serving", "sinkhorn_gan", "ot_gan")
 
 
 def group(nodeid):
